@@ -112,7 +112,7 @@ bench: $(BENCHED) ## Measure beside peers in Go and Node: ROUNDS (5) of SECONDS 
 bench-quick: $(BENCHED) ## The main rows of bench, in less than a minute
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.run --quick $(call options,BESIDE OUT)
 
-profile: $(READY) build/bench/generator ## Where the time of an exchange goes, step by step: TRANSPORT, CACHES, PRINCIPALS (many), CALLS (exchange, batch, rs256), SECONDS (10) (needs Go, two cores)
+profile: $(READY) build/bench/generator ## Where the time of an exchange goes, step by step: TRANSPORT, CACHES, PRINCIPALS (many), CALLS (exchange, batch, rs256, authz), SECONDS (10) (needs Go, two cores)
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.profile $(call options,TRANSPORT CACHES PRINCIPALS CALLS SECONDS OUT)
 
 bench-overload: $(READY) build/bench/generator ## Offer up to 4 times what can be done, with deadlines (needs Go, two cores)
@@ -123,6 +123,9 @@ bench-neighbours: $(READY) build/bench/generator ## Count calls refused because 
 
 bench-gateways: $(READY) ## The processor time of an answer to a gateway over HTTP: REQUESTS (5000), ROUNDS (5)
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.gateways $(call options,REQUESTS ROUNDS)
+
+bench-full-way: $(READY) ## The processor time of calls on the full way, beside a plain exchange: REQUESTS (2000), ROUNDS (5)
+	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.full_way $(call options,REQUESTS ROUNDS)
 
 bench-status-lists: $(READY) ## The list of TOKENS (1000000), and the cost of a token in it for its exchange
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.status_lists $(call options,TOKENS)
@@ -284,4 +287,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: test-relying-parties bench-gateways test-gateways test-console test-sts bench bench-quick profile bench-overload bench-neighbours bench-import bench-status-lists test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-rust test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy site check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean
+.PHONY: test-relying-parties bench-gateways bench-full-way test-gateways test-console test-sts bench bench-quick profile bench-overload bench-neighbours bench-import bench-status-lists test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-rust test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy site check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean

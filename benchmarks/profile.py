@@ -28,6 +28,7 @@ CALLS: Final[dict[str, dict[str, str]]] = {
     "exchange": {},
     "batch": {"mode": "batch"},
     "rs256": {"audience": world.RSA_AUDIENCE},
+    "authz": {"mode": "authz"},
 }
 """The options of the generator for each kind of call."""
 Figures = dict[str, Any]
@@ -87,7 +88,8 @@ def main() -> int:
     options = parser.parse_args()
     busy = machine.Load()
     world.pin(load.OTHER_CORE)
-    settings = f"[caches]\nprofiles = {options.caches}" if options.caches else ""
+    settings = f"[caches]\nprofiles = {options.caches}\n" if options.caches else ""
+    settings += "[envoy]\nenabled = true" if options.calls == "authz" else ""
     who = Contender("profile", transport=options.transport, settings=settings)
     with contextlib.ExitStack() as stack:
         where = stack.enter_context(world.world(load.OTHER_CORE, cold=False))

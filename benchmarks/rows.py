@@ -75,10 +75,11 @@ def of(commit: str) -> dict[str, Contender]:
 def rows(beside: str = "") -> list[Row]:
     """Return all rows, with those of the commit ``beside``, in the order in which a round measures them."""
     exchange = [Row("exchange", who, filled=True) for who in (NATIVE, GO, GO_FULL, NODE, GRPCIO, GRPCIO_TLS)]
-    over_http, key_set, batches, rsa = [DOORS, NODE], [NATIVE], [NATIVE, GO, NODE], [NATIVE, GO, NODE]
+    over_http, doors, key_set, batches, rsa = [DOORS, NODE], [DOORS], [NATIVE], [NATIVE, GO, NODE], [NATIVE, GO, NODE]
     if beside:
         others = of(beside)
         over_http.append(others[DOORS.name])
+        doors.append(others[DOORS.name])
         key_set.append(others[NATIVE.name])
         batches.append(others[NATIVE.name])
         rsa.append(others[NATIVE.name])
@@ -101,7 +102,7 @@ def rows(beside: str = "") -> list[Row]:
         Row("two workers, one connection", TWO, connections=1),
         Row("two workers, 16 connections", TWO, connections=16),
         *(Row("OAuth over HTTP", who, mode="oauth", filled=True) for who in over_http),
-        Row("external authorization", DOORS, mode="authz"),
+        *(Row("external authorization", who, mode="authz", filled=True) for who in doors),
         *(Row("key set over HTTP", who, mode="http") for who in key_set),
         Row("watchers", STREAMING, mode="watch"),
     ]

@@ -34,6 +34,7 @@ from tokenmint.rpc.fast_exchange import (
     METHOD,
     FastBatchExchangeTokens,
     FastExchangeToken,
+    Method,
     Pending,
 )
 from tokenmint.rpc.interceptors import Guard
@@ -119,6 +120,9 @@ class Outcome:
 class BothWays:
     """The ways into one running service."""
 
+    exact = True
+    """Whether a request has its token as it is, with spaces around it."""
+
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         guard = Guard(access.DATA, rig.parts.gate, deadline=20.0, native=True, capacity=rig.base.capacity)
@@ -154,6 +158,18 @@ class BothWays:
             self._settings[text] = self.rig.settings()
         await self.rig.app.reload(self._settings[text])
 
+    @asynccontextmanager
+    async def with_text(self, old: str, new: str) -> AsyncIterator[None]:
+        """Serve with a text of the configuration replaced, once."""
+        before = self.rig.config.read_text()
+        assert old in before, old
+        try:
+            await self.configure(before.replace(old, new, 1))
+            yield
+        finally:
+            await self.configure(before)
+            await self.warm()
+
     def forget(self) -> None:
         """Begin with a fast way that remembers nothing."""
         in_force = FastWayInForce(self.rig.parts)
@@ -162,7 +178,7 @@ class BothWays:
             entry.memo = None
 
     @property
-    def fast(self) -> FastExchangeToken | FastBatchExchangeTokens:
+    def fast(self) -> Method:
         """The fast way."""
         return self._fast[self.batch]
 

@@ -27,6 +27,8 @@ from tokenmint.base.errors import TokenmintError
 from tokenmint.base.telemetry import Metrics
 from tokenmint.base.trace_context import TraceContext
 from tokenmint.exchange.exchange import TokenExchange
+from tokenmint.exchange.retention import seconds_to_keep
+from tokenmint.fast.computing import Material, computed_of
 from tokenmint.fast.minting import Minted, Proved, Unsigned, event_of, minted_of, unsigned_of
 from tokenmint.fast.people import People, Person, Wanted
 from tokenmint.fast.plans import Plan, Plans, Read
@@ -244,12 +246,17 @@ class FastExchange:
         if person is None or proved.issued_at <= person.valid_after or self._just_revoked(plan, proved):
             self._pass_on(proved)
             return None
-        # Policy.decide, for each target: in the plan. TokenExchange._mint, for each: all texts before all signatures.
+        # Policy.decide, for each target: in the plan, except for CEL. TokenExchange._mint, for each: all texts before
+        # all signatures.
         tokens: list[Unsigned] = []
         drawn, place = plan.kit.entropy(TOKEN_ID_BYTES * plan.cost), 0
         for target in plan.targets:
             own = drawn[place : place + TOKEN_ID_BYTES]
-            unsigned = unsigned_of(target, plan.kit, proved, person, ready.signers[target.signer], own)
+            signer = ready.signers[target.signer]
+            if target.computed or not proved.rules.plain:
+                unsigned = computed_of(self._exchange.policy, plan, target, Material(proved, person, signer, own))
+            else:
+                unsigned = unsigned_of(target, plan.kit, proved, person, signer, own)
             if unsigned is None:
                 self._pass_on(proved)
                 return None
@@ -276,7 +283,7 @@ class FastExchange:
         """End the exchange with its tokens, and record it."""
         minted = []
         for unsigned, signature in signed:
-            token = minted_of(unsigned, signature, proved.second, principal)
+            token = minted_of(unsigned, signature, proved, principal)
             if token is None:
                 self._pass_on(proved)
                 return None
@@ -325,7 +332,19 @@ class FastExchange:
             self._signatures[digest] = rules.signed
             if len(self._signatures) > SIGNATURES:
                 self._signatures.popitem(last=False)
-        return Proved(rules.provider.name, subject, int(issued_at), claims, digest, rules.signed, int(now))
+        return Proved(rules.provider.name, subject, int(issued_at), claims, digest, rules.signed, int(now), now, rules)
+
+    def keep(self, minted: Minted) -> int:
+        """Return for how many seconds a gateway may give a token again (``TokenExchange.exchange``)."""
+        proved = minted.proved
+        ends = proved.claims.get("exp")
+        return seconds_to_keep(
+            bound=minted.target.audience.gateway_cache,
+            ends=(minted.expires_at, ends if isinstance(ends, int | float) else 0),
+            began=proved.now,
+            now=self._service.clock.now(),
+            single_use=False,  # such tokens have no plan
+        )
 
     def ended(
         self, method: str, plan: Plan, seconds: float, code: str = "OK", parent: TraceContext | None = None

@@ -8,6 +8,7 @@ import orjson
 from tokenmint.base.encoding import encode_segment
 from tokenmint.fast.people import Person
 from tokenmint.fast.plans import Plan, Target, header_of
+from tokenmint.fast.tokens import TokenRules
 from tokenmint.formats.format import Kit
 from tokenmint.keys.signers.types import Signer
 from tokenmint.model.tokens import JsonValue, at_path
@@ -26,6 +27,9 @@ class Proved(NamedTuple):
     """The provider, and the thumbprint of its key."""
     second: int
     """The time of its verification, and of the minted token."""
+    now: float
+    """The same with its fraction."""
+    rules: TokenRules
 
 
 class Unsigned(NamedTuple):
@@ -47,6 +51,8 @@ class Minted(NamedTuple):
     key_id: str
     expires_at: int
     principal: str
+    proved: Proved
+    """Its subject token."""
 
 
 def unsigned_of(
@@ -79,13 +85,14 @@ def unsigned_of(
     return Unsigned(target, signer, text, token_id)
 
 
-def minted_of(unsigned: Unsigned, signature: bytes, second: int, principal: str) -> Minted | None:
+def minted_of(unsigned: Unsigned, signature: bytes, proved: Proved, principal: str) -> Minted | None:
     """Return a token with its signature (``formats.jwt.signed``); None if it is longer than its audience allows."""
     target, grant = unsigned.target, unsigned.target.grant
     token = unsigned.text + b"." + encode_segment(signature)
     if len(token) > grant.max_token_bytes:
         return None
-    return Minted(target, token, unsigned.token_id, unsigned.signer.key_id, second + grant.expires_at, principal)
+    expires_at = proved.second + grant.expires_at
+    return Minted(target, token, unsigned.token_id, unsigned.signer.key_id, expires_at, principal, proved)
 
 
 def event_of(plan: Plan, proved: Proved, minted: Sequence[Minted]) -> bytes:

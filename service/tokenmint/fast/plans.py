@@ -50,6 +50,11 @@ class Target:
     """Claims from the subject token: the bytes before each value, and its path."""
     of_profile: int
     """The place of its claims from the profile among the plan's templates."""
+    audience: Audience
+    request: ExchangeRequest
+    """The request for it, without the subject token."""
+    computed: bool
+    """Whether CEL decides on it, or computes its claims: then ``claims`` and the three after it are not used."""
     second: int = -1
     """The second of ``times``."""
     times: bytes = b""
@@ -119,6 +124,7 @@ class Plans:
         self._plans: Remembered[tuple[str, bytes], Plan | None] = Remembered(
             entries=ENTRIES, size=SIZE, largest=LARGEST
         )
+        self._unconditional = exchange.policy.without_expressions()
         self._templates: dict[Template, Template] = {}  # one object for each: comparing them is cheap
 
     def __len__(self) -> int:
@@ -140,8 +146,9 @@ class Plans:
 
     def _made(self, client: Client, requests: Sequence[ExchangeRequest]) -> Plan | None:
         """Decide with the full way's functions; None if any of the tokens can't be minted, or not in a plain way."""
+        policy = self._exchange.policy
         try:  # Gate's one and batch
-            requests = [self._exchange.policy.completed(client, request) for request in requests]
+            requests = [policy.completed(client, request) for request in requests]
         except TokenmintError:
             return None
         decided = []
@@ -177,6 +184,9 @@ class Plans:
                     of_provider=one.claims.of_provider,
                     of_token=one.claims.of_token,
                     of_profile=templates.index(one.claims.of_profile),
+                    audience=one.audience,
+                    request=one.request,
+                    computed=policy.computes(one.audience.name),
                 )
                 for one in decided
             ),
@@ -193,6 +203,8 @@ class Plans:
         policy = self._exchange.policy
         try:
             audience = policy.admit(client, request)
+            if policy.computes(audience.name):  # all but that here, and that with each token
+                policy = self._unconditional
             sources = policy.plain_sources(audience.name)
             if sources is None or audience.single_use:
                 return None
@@ -203,7 +215,7 @@ class Plans:
         if kit is None or grant.binding:
             return None
         claims = _claims(client, grant, kit, sources)
-        return _Decided(audience, grant, kit, claims) if claims is not None else None
+        return _Decided(request, audience, grant, kit, claims) if claims is not None else None
 
 
 def _size(plan: Plan) -> int:
@@ -213,6 +225,7 @@ def _size(plan: Plan) -> int:
 class _Decided(NamedTuple):
     """The decision about one token."""
 
+    request: ExchangeRequest
     audience: Audience
     grant: TokenGrant
     kit: Kit

@@ -54,6 +54,8 @@ class TokenRules:
     """Whether claims are used unchanged (``normalised``)."""
     conditions: bool
     """Whether the issuer or the provider requires claims (``check_claims``)."""
+    plain: bool
+    """Whether the provider's tokens have neither a condition nor computed claims (``Policy.is_plain``)."""
     by_sub: bool
     """Whether `sub` alone names the principal, as it is (``subject``)."""
 
@@ -63,7 +65,7 @@ class Tokens:
 
     Args:
         verifier: the full way's.
-        plain: returns, for a provider's name, whether policy leaves its tokens unchanged.
+        plain: the providers whose tokens have neither a condition nor computed claims.
     """
 
     def __init__(self, verifier: Verifier, plain: "frozenset[str]") -> None:
@@ -123,6 +125,7 @@ class Tokens:
             signed=(provider.name, key.thumbprint),
             even=not (provider.boolean_claims or provider.google_email or provider.nameless_act),
             conditions=bool(provider.checks or provider.issuers.get(issuer)),
+            plain=provider.name in self._plain,
             by_sub=(
                 provider.subject_claims_by_type.get(token_type, provider.subject_claims) == _SUBJECT
                 and token_type not in provider.subject_claims_instead
@@ -132,8 +135,7 @@ class Tokens:
 
     def _is_plain(self, provider: Provider) -> bool:
         return (
-            provider.name in self._plain
-            and provider.users is None
+            provider.users is None
             and not provider.single_use
             and provider.trust_domain is None
             and provider.key_issuer == "ignore"

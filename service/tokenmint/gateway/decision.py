@@ -67,11 +67,16 @@ class Pass:
 
     @property
     def cache_control(self) -> str:
-        """`Cache-Control` for this answer (RFC 9111 section 5.2.2).
+        """`Cache-Control` for this answer."""
+        return cache_control(self.keep)
 
-        Without `public`, so that a cache which knows nothing of the token leaves it alone (section 3.5).
-        """
-        return f"max-age={self.keep}" if self.keep else NO_STORE
+
+def cache_control(keep: int) -> str:
+    """Return `Cache-Control` for an answer that may be kept for so many seconds (RFC 9111 section 5.2.2).
+
+    Without `public`, so that a cache which knows nothing of the token leaves it alone (section 3.5).
+    """
+    return f"max-age={keep}" if keep else NO_STORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +115,14 @@ class GatewayChecks:
             TokenmintError: as ``TokenExchange.exchange``, and for a host without an audience.
         """
         found = find_token(self.gateway, headers)
-        request = self._exchange_request(found.token, host, route)
+        request = self.exchange_request(found.token, host, route)
         minted, keep = await self.exchanges.one_to_keep(request, current_client())
         if minted.token_type != BEARER:
             raise FormatDenied("tokens for this audience are not presented as Bearer")
         return Pass(minted, keep, found.cookies)
 
-    def _exchange_request(self, token: str, host: str, route: Route) -> ExchangeRequest:
+    def exchange_request(self, token: str, host: str, route: Route) -> ExchangeRequest:
+        """Return the exchange of a token for the audience of a route, or of the host. Raises ``InvalidRequest``."""
         audience = route.audience or audience_of(self.gateway, host)
         violations = Violations()
         violations.token("subject_token", len(token.encode()))

@@ -11,12 +11,13 @@ from types import MappingProxyType
 from typing import Final
 
 from tokenmint.admission.validation import Violations
+from tokenmint.base.bounded_cache import remembered_where_short
 from tokenmint.base.errors import AudienceDenied
 from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.base.http_url import BadUrl, host_of
 from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
-from tokenmint.verification.jws import decode_segment, parse_object
+from tokenmint.verification.jws import LONGEST_HEADER, decode_segment, parse_object
 
 AUTHORIZATION: Final = "authorization"
 _AT_JWT: Final = "at+jwt"
@@ -68,7 +69,8 @@ def find_token(gateway: Gateway, given: Mapping[str, str]) -> Found:
     headers = {name.lower(): value for name, value in given.items()}
     if len(headers) != len(given):
         raise NoToken  # one header in two spellings: which one counts is anybody's guess
-    if any(name not in gateway.headers and alike(name) in gateway.alike for name in headers):
+    spellings = gateway.alike
+    if spellings and any(name not in gateway.headers and alike(name) in spellings for name in headers):
         raise NoToken  # it would pass the gateway, and the service behind may read it as the header that was removed
     found, left = _cookies(gateway.cookie, headers.get("cookie", ""))
     places = [name for name in (AUTHORIZATION, *gateway.headers) if name in headers]
@@ -135,8 +137,12 @@ def token_type_of(token: str) -> str:
     A reference token has no dots. It is an issued token, and issued tokens are sent as access tokens.
     """
     segment, dot, _ = token.partition(".")
-    if not dot:
-        return ACCESS_TOKEN
+    return _kind_in(segment) if dot else ACCESS_TOKEN
+
+
+@remembered_where_short(entries=256, longest=LONGEST_HEADER)
+def _kind_in(segment: str) -> str:
+    """Return the kind that the first segment of a JWT names."""
     try:
         kind = parse_object(decode_segment(segment.encode(), "header"), "header").get("typ")
     except (MalformedToken, UnicodeEncodeError):

@@ -1,6 +1,7 @@
 """The decision: from caller, provider, audience and profile to a grant. Pure, and denies by default."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -78,6 +79,21 @@ class Policy:
         if any(audience in rules for rules in (self._conditions, self._computing, self._uids, self._paths)):
             return None
         return tuple((name, item) for name, item in self._sources[audience] if isinstance(item, mapping.Source))
+
+    def computes(self, audience: str) -> bool:
+        """Return whether CEL decides on an audience's tokens, or computes their claims, and nothing else does."""
+        only = not any(audience in rules for rules in (self._uids, self._paths, self._transactions))
+        return only and (audience in self._conditions or audience in self._computing)
+
+    def without_expressions(self) -> "Policy":
+        """Return the same policy without the conditions and claims of audiences that CEL computes."""
+        other = copy(self)
+        other._conditions, other._computing = {}, set()  # noqa: SLF001  # of this class
+        other._sources = {  # noqa: SLF001
+            name: tuple((claim, one) for claim, one in sources if isinstance(one, mapping.Source))
+            for name, sources in self._sources.items()
+        }
+        return other
 
     def is_plain(self, provider: str) -> bool:
         """Tell whether a provider's tokens have neither a condition nor computed claims."""

@@ -27,6 +27,8 @@ from tokenmint.rpc.audit_admin_service import AuditAdminService
 from tokenmint.rpc.connections import Shares, spare
 from tokenmint.rpc.credentials import of_connection
 from tokenmint.rpc.external_authorization import ExternalAuthorization
+from tokenmint.rpc.fast_calls import FastMethod
+from tokenmint.rpc.fast_check import FastCheck
 from tokenmint.rpc.fast_exchange import FastBatchExchangeTokens, FastExchangeToken
 from tokenmint.rpc.interceptors import Guard
 from tokenmint.rpc.key_admin_service import KeyAdminService
@@ -225,6 +227,18 @@ def _certificates(parts: Parts) -> dict[str, CertificateFiles]:
     return found
 
 
+def _fast(parts: Parts) -> dict[str, FastMethod]:
+    """Return the fast way of each method that has one."""
+    in_force, limit, tracer = FastWayInForce(parts), parts.base.settings.limits.message_bytes, parts.tracing.tracer
+    checks = GatewayChecks(parts.exchanges, gateway_of(parts.base.settings.envoy))
+    methods = (
+        FastExchangeToken(in_force, limit, tracer),
+        FastBatchExchangeTokens(in_force, limit, tracer),
+        FastCheck(in_force, limit, checks, tracer),
+    )
+    return {one.name: one for one in methods}
+
+
 def _grpc(
     parts: Parts, name: str, tls: CertificateFiles | None, table: Mapping[str, access.Row], *register: Register
 ) -> grpc.aio.Server:
@@ -233,9 +247,6 @@ def _grpc(
     native = name == "grpc" and listen.native
     # Callers with certificates take the full way, because a certificate has to be checked beside the secret.
     certificates = listen.forwarded is not None or listen.client_ca_file is not None
-    in_force = FastWayInForce(parts)
-    tracer = parts.tracing.tracer
-    fast = [one(in_force, limits.message_bytes, tracer) for one in (FastExchangeToken, FastBatchExchangeTokens)]
     guard = Guard(
         table,
         parts.gate,
@@ -244,7 +255,7 @@ def _grpc(
         certificate=parts.forwarded if native and listen.forwarded is not None else of_connection,
         capacity=base.capacity,
         refusals=external_authorization.REFUSALS,
-        fast={one.name: one for one in fast} if name == "grpc" and not certificates else {},
+        fast=_fast(parts) if name == "grpc" and not certificates else {},
     )
     return server.build(
         guard,

@@ -52,14 +52,15 @@ class ExternalAuthorization:
         headers = [(name, http.headers[name]) for name in (TRACEPARENT, TRACESTATE) if name in http.headers]
         self._checks.exchanges.gate.continue_trace(context_in(headers))
         try:
-            passed = await self._checks.check(http.headers, http.host, _route(request.attributes.context_extensions))
+            passed = await self._checks.check(http.headers, http.host, route_of(request.attributes.context_extensions))
         except NoToken:
             annotate_audit(outcome="refused", reason=NO_TOKEN.reason)
             return _denied(NO_TOKEN)
         return _allowed(passed, self._checks.gateway.headers)
 
 
-def _route(extensions: Mapping[str, str]) -> Route:
+def route_of(extensions: Mapping[str, str]) -> Route:
+    """Return the gateway's settings of a route."""
     scopes = tuple(dict.fromkeys(extensions.get(SCOPE, "").split()))
     return Route(extensions.get(AUDIENCE, ""), scopes, extensions.get(TOKEN_TYPE, ""))
 

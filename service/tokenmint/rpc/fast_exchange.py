@@ -22,6 +22,7 @@ from tokenmint.fast.minting import Minted
 from tokenmint.fast.plans import Plan, Target
 from tokenmint.model.policy import Client, ExchangeRequest
 from tokenmint.rpc import convert
+from tokenmint.rpc.wire import field, varint
 from tokenmint.tracing.tracer import Tracer
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
@@ -32,7 +33,6 @@ _TOKEN: Final = pb.ExchangeTokenRequest.SUBJECT_TOKEN_FIELD_NUMBER << 3 | 2
 _PROBE: Final = "p"
 _ELSEWHERE: Final = frozenset({CLIENT_ASSERTION, WORKLOAD_TOKEN, "content-type"})
 """Metadata that only the full way interprets."""
-_SHORT: Final = tuple(bytes((number,)) for number in range(0x80))
 _THREE: Final = 3  # bytes of a length that are read: 2 MiB, more than any request has
 
 Metadata = Iterable[tuple[str, str | bytes]]
@@ -46,8 +46,8 @@ class _Answer:
 
     def __init__(self, target: Target) -> None:
         grant = target.grant
-        self.before = _field(2, grant.token_type.encode()) + _field(3, b"Bearer")
-        self.scopes = b"".join(_field(5, scope.encode()) for scope in grant.scopes)
+        self.before = field(2, grant.token_type.encode()) + field(3, b"Bearer")
+        self.scopes = b"".join(field(5, scope.encode()) for scope in grant.scopes)
         self.expires_at, self.key_id = 0, ""
         self.after = b""
 
@@ -55,12 +55,12 @@ class _Answer:
         """Return the bytes of an ExchangeTokenResponse (``convert.minted_token``, ``Codec.encode``)."""
         if self.expires_at != minted.expires_at or self.key_id != minted.key_id:
             self.expires_at, self.key_id = minted.expires_at, minted.key_id
-            expires = _field(4, b"\x08" + _varint(minted.expires_at))
-            self.after = self.before + expires + self.scopes + _field(6, minted.key_id.encode())
+            expires = field(4, b"\x08" + varint(minted.expires_at))
+            self.after = self.before + expires + self.scopes + field(6, minted.key_id.encode())
         return b"".join(
             (
-                b"\x0a", _varint(len(minted.token)), minted.token, self.after, _field(7, minted.token_id),
-                _field(8, minted.principal.encode()),
+                b"\x0a", varint(len(minted.token)), minted.token, self.after, field(7, minted.token_id),
+                field(8, minted.principal.encode()),
             )
         )  # fmt: skip
 
@@ -73,6 +73,19 @@ def _answer(minted: Minted) -> bytes:
     return shared.bytes(minted)
 
 
+class Request(NamedTuple):
+    """A request in two parts."""
+
+    token: bytes
+    """The subject token."""
+    rest: bytes
+    """The bytes that a client repeats in each request: they name the plan."""
+    parent: TraceContext | None = None
+    """The place in a trace that the request itself names."""
+    own: object = None
+    """A part that only the answer of the method needs."""
+
+
 class Pending(NamedTuple):
     """A call that waits."""
 
@@ -83,9 +96,11 @@ class Pending(NamedTuple):
     """The time at which it began, by :func:`time.perf_counter`."""
     parent: TraceContext | None
     """The caller's place in a trace."""
+    own: object
+    """As in :class:`Request`."""
 
 
-class _Method(ABC):
+class Method(ABC):
     """Answers the calls of one method that the fast way recognises.
 
     Args:
@@ -103,7 +118,7 @@ class _Method(ABC):
         self._tracer = tracer
         self._unwritten: FastExchange | None = None
 
-    def answer(self, request: bytes, metadata: Metadata) -> bytes | Pending | None:
+    def answer(self, message: bytes, metadata: Metadata) -> bytes | Pending | None:
         """Return the answer to a call, or None without any effect; the call then takes the full way.
 
         ``Pending``: the call waits for the results of :meth:`fetch`; then :meth:`finish` continues it. :meth:`write`
@@ -111,20 +126,19 @@ class _Method(ABC):
         """
         started = time.perf_counter()
         try:
-            parent = context_in(metadata)
+            fast = self._in_force()
+            client = _client(fast, metadata) if len(message) <= self._limit else None
+            if client is None or (request := self.cut(message)) is None:
+                return None
+            parent = context_in(metadata) or request.parent
             if self._tracer is not None and self._tracer.keeps_from_fast_way(self.name, parent):
                 return None
-            fast = self._in_force()
-            cut = _cut(request) if len(request) <= self._limit else None
-            if cut is None or (client := _client(fast, metadata)) is None:
-                return None
-            token, rest = cut
-            plan = fast.plans(self.name, self.read, batch=self.batch).of(client, rest)
-            if plan is None or (minted := fast.exchange(plan, token)) is None:
+            plan = fast.plans(self.name, self.read, batch=self.batch).of(client, request.rest)
+            if plan is None or (minted := fast.exchange(plan, request.token)) is None:
                 return None
             if not isinstance(minted, list):
-                return Pending(fast, minted, started, parent)
-            return self._answered(fast, plan, minted, started, parent)
+                return Pending(fast, minted, started, parent, request.own)
+            return self._answered(fast, plan, minted, (started, parent, request.own))
         except ENDING:
             raise
         except BaseException as error:  # noqa: BLE001  # the full way answers, and its errors count
@@ -149,7 +163,8 @@ class _Method(ABC):
                 return None
             if not isinstance(minted, list):
                 return pending._replace(unfinished=minted)
-            return self._answered(pending.fast, pending.unfinished.plan, minted, pending.started, pending.parent)
+            call = pending.started, pending.parent, pending.own
+            return self._answered(pending.fast, pending.unfinished.plan, minted, call)
         except ENDING:
             raise
         except BaseException as error:  # noqa: BLE001  # as in answer
@@ -157,22 +172,27 @@ class _Method(ABC):
             return None
 
     def _answered(
-        self, fast: FastExchange, plan: Plan, minted: list[Minted], started: float, parent: TraceContext | None
+        self, fast: FastExchange, plan: Plan, minted: list[Minted], call: tuple[float, TraceContext | None, object]
     ) -> bytes:
+        started, parent, own = call
         if self._unwritten is not fast:
             self.write()
             self._unwritten = fast
-        answer = self.message(minted)
+        answer = self.message(fast, minted, own)
         fast.ended(self.name, plan, time.perf_counter() - started, parent=parent)
         return answer
+
+    def cut(self, message: bytes) -> Request | None:
+        """Return the parts of a request; None if the full way has to read it."""
+        return _cut(message)
 
     @abstractmethod
     def read(self, rest: bytes) -> Sequence[ExchangeRequest]:
         """Read a request without its token, as :data:`~tokenmint.fast.plans.Read`."""
 
     @abstractmethod
-    def message(self, minted: list[Minted]) -> bytes:
-        """Return the bytes of an answer."""
+    def message(self, fast: FastExchange, minted: list[Minted], own: object) -> bytes:
+        """Return the bytes of an answer; ``own`` as in :class:`Request`."""
 
     def write(self) -> None:
         """Record the answers since the last call. Never raises."""
@@ -180,7 +200,7 @@ class _Method(ABC):
             self._unwritten.write()
 
 
-class FastExchangeToken(_Method):
+class FastExchangeToken(Method):
     """The fast way of ExchangeToken."""
 
     name, batch = METHOD, False
@@ -193,12 +213,12 @@ class FastExchangeToken(_Method):
         except TokenmintError:
             return ()
 
-    def message(self, minted: list[Minted]) -> bytes:
+    def message(self, fast: FastExchange, minted: list[Minted], own: object) -> bytes:  # noqa: ARG002
         """Return the bytes of an ExchangeTokenResponse."""
         return _answer(minted[0])
 
 
-class FastBatchExchangeTokens(_Method):
+class FastBatchExchangeTokens(Method):
     """The fast way of BatchExchangeTokens."""
 
     name, batch = BATCH_METHOD, True
@@ -211,13 +231,13 @@ class FastBatchExchangeTokens(_Method):
         except TokenmintError:
             return ()
 
-    def message(self, minted: list[Minted]) -> bytes:
+    def message(self, fast: FastExchange, minted: list[Minted], own: object) -> bytes:  # noqa: ARG002
         """Return the bytes of a BatchExchangeTokensResponse: of each token's result."""
         parts: list[bytes] = []
         for one in minted:
             answer = _answer(one)
-            token = _varint(len(answer))
-            parts += b"\x0a", _varint(1 + len(token) + len(answer)), b"\x0a", token, answer
+            token = varint(len(answer))
+            parts += b"\x0a", varint(1 + len(token) + len(answer)), b"\x0a", token, answer
         return b"".join(parts)
 
 
@@ -238,7 +258,7 @@ def _client(fast: FastExchange, metadata: Metadata) -> Client | None:
     return fast.client(identifier, secret) if identifier is not None and secret is not None else None
 
 
-def _cut(request: bytes) -> tuple[bytes, bytes] | None:
+def _cut(request: bytes) -> Request | None:
     """Return the subject token at the start of a request, and the other bytes; None for another form."""
     if request[:1] != bytes((_TOKEN,)):
         return None
@@ -248,7 +268,7 @@ def _cut(request: bytes) -> tuple[bytes, bytes] | None:
         if byte < 0x80:
             begin = 2 + place
             end = begin + size
-            return (request[begin:end], request[end:]) if size and end <= len(request) else None
+            return Request(request[begin:end], request[end:]) if size and end <= len(request) else None
     return None
 
 
@@ -259,7 +279,7 @@ def _read(kind: type[_Request], rest: bytes) -> _Request | None:
     """
     try:
         alone = kind.FromString(rest)
-        message = kind.FromString(_field(1, _PROBE.encode()) + rest)
+        message = kind.FromString(field(1, _PROBE.encode()) + rest)
     except DecodeError:
         return None
     if alone.subject_token or message.subject_token != _PROBE:
@@ -267,21 +287,3 @@ def _read(kind: type[_Request], rest: bytes) -> _Request | None:
     if message.nonce or message.request_id or message.actor_token or message.dpop_jkt:
         return None
     return message
-
-
-def _field(number: int, value: bytes) -> bytes:
-    """Return a field with a length (https://protobuf.dev/programming-guides/encoding/)."""
-    return _SHORT[number << 3 | 2] + _varint(len(value)) + value
-
-
-def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return _SHORT[number]
-    if number < 0x4000:
-        return bytes((number & 0x7F | 0x80, number >> 7))
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)

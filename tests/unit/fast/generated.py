@@ -262,7 +262,7 @@ def call(draw: Draw, now: float, secrets: dict[str, str]) -> Call:
         request += _tail(draw, request)
     if "cut" in odd:
         request = draw.one(request[: len(request) // 2], request[1:], draw.bytes(60))
-    return Call(request, _caller(draw, secrets, odd), batch)
+    return Call(request, caller(draw, secrets, odd), batch)
 
 
 def _odd_fields(draw: Draw, first: str) -> tuple[tuple[dict[str, Any], dict[str, Any]], ...]:
@@ -333,7 +333,7 @@ def _overlong(fields: dict[str, Any], targets: list[dict[str, Any]], *, batch: b
     return b"\x0a" + length + first + _message(rest, targets, batch=batch)
 
 
-def _caller(draw: Draw, secrets: dict[str, str], odd: Collection[str]) -> Metadata:
+def caller(draw: Draw, secrets: dict[str, str], odd: Collection[str]) -> Metadata:
     """The metadata of a call of `web` or `drawn`, nearly always right."""
     name = draw.one("web", "drawn", "drawn")
     identity, secret = ("tokenmint-client-id", name), ("tokenmint-client-secret", secrets[name])

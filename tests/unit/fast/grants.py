@@ -1,8 +1,6 @@
 """Scenarios about requests whose meaning the configuration completes, and about grants, which are used up."""
 
 import base64
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.both_ways import SVID_AUDIENCE, BothWays
@@ -22,32 +20,19 @@ subject_scopes = "'read'"
 """
 
 
-@asynccontextmanager
-async def _reloaded(ways: BothWays, old: str, new: str) -> AsyncIterator[None]:
-    """Serve with a text of the configuration replaced."""
-    before = ways.rig.config.read_text()
-    assert old in before
-    try:
-        await ways.configure(before.replace(old, new, 1))
-        yield
-    finally:
-        await ways.configure(before)
-        await ways.warm()
-
-
 async def requests_that_are_completed(ways: BothWays) -> None:
     """A client's default audience and foreign scopes that are dropped make a plain request."""
     nothing, foreign = ways.request(audience=""), ways.request(scopes=["openid", "read"])
     for request in (nothing, foreign):
         await ways.check(request, recognised=False)
-    async with _reloaded(ways, "[clients.web]\n", f'[clients.web]\naudience = "{AUDIENCE}"\n'):
+    async with ways.with_text("[clients.web]\n", f'[clients.web]\naudience = "{AUDIENCE}"\n'):
         for _ in range(2):
             outcome = await ways.check(nothing, recognised=True)
             assert {event["audience"] == AUDIENCE or AUDIENCE in event["audience"] for event in outcome.events} == {
                 True
             }
         await ways.check(foreign, recognised=False)
-    async with _reloaded(ways, 'max_lifetime = "1h"', 'max_lifetime = "1h"\nunknown_scopes = "drop"'):
+    async with ways.with_text('max_lifetime = "1h"', 'max_lifetime = "1h"\nunknown_scopes = "drop"'):
         for _ in range(2):
             outcome = await ways.check(foreign, recognised=True)
             assert {scope for answer in outcome.answers for scope in answer.scopes} <= {"read", "write"}
@@ -60,7 +45,7 @@ async def grants_that_are_used_once(ways: BothWays) -> None:
     rig, issuer = ways.rig, ways.rig.base.issuer
     await ways.check(recognised=True)
     taken = f'audiences = ["app", "{issuer}"]\ntoken_types = ["id_token", "id_jag"]\n'
-    async with _reloaded(ways, 'audiences = ["app"]\n', taken):
+    async with ways.with_text('audiences = ["app"]\n', taken):
         for _ in range(2):  # a plan would be made at the first
             claims = {"aud": issuer, "client_id": "web", "jti": once(), "scope": "read"}
             token = rig.issuer.token(rig.clock.now(), headers={"typ": ID_JAG_TYP}, email="ada@example.com", **claims)
@@ -78,7 +63,7 @@ async def svids_take_the_full_way(ways: BothWays) -> None:
 async def transactions(ways: BothWays) -> None:
     """A transaction token takes the full way; so does its replacement, and a request with the parameters of one."""
     await ways.check(recognised=True)
-    async with _reloaded(ways, '[audiences."https://legacy', DOMAIN + '[audiences."https://legacy'):
+    async with ways.with_text('[audiences."https://legacy', DOMAIN + '[audiences."https://legacy'):
         named: dict[str, Any] = {
             "audience": "trust-domain.example",
             "scopes": ["read"],

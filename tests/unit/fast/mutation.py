@@ -9,7 +9,7 @@ from tests.both_ways import BothWays
 from tests.mutations import mutate
 from tests.unit.fast.scenarios import Scenario
 
-from tokenmint.fast import exchange, minting, tokens
+from tokenmint.fast import computing, exchange, minting, tokens
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Mutation:
     def apply(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make the mistake."""
         mutate(monkeypatch, self.module, self.owner, self.function, self.old, self.new)
-        if self.owner in (tokens, minting):  # the name that its user has
+        if self.owner in (tokens, minting, computing):  # the name that its user has
             monkeypatch.setattr(exchange, self.function, getattr(self.owner, self.function))
 
 

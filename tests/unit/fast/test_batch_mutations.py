@@ -2,7 +2,7 @@
 
 import pytest
 from tests.both_ways import BothWays
-from tests.unit.fast import batches, scenarios, signing
+from tests.unit.fast import batches, computed, scenarios, signing
 from tests.unit.fast.batches import in_batches
 from tests.unit.fast.mutation import Mutation, find_all
 
@@ -73,6 +73,12 @@ MUTATIONS = [
         "audiences=tuple(one.grant.audience for one in decided)",
         "audiences=(decided[0].grant.audience,)",
         in_batches(scenarios.plain_exchanges),
+    ),
+    Mutation(
+        *MADE, "request=one.request", "request=requests[0]", in_batches(computed.plans_with_cel_of_other_requests)
+    ),
+    Mutation(
+        *MADE, "audience=one.audience", "audience=decided[0].audience", in_batches(computed.providers_rules_by_cel)
     ),
     Mutation(*DECIDE, " or audience.single_use", "", batches.batches_with_a_single_use_target),
     Mutation(

@@ -5,6 +5,7 @@ import tracemalloc
 
 import pytest
 from tests.both_ways import BothWays
+from tests.unit.fast import computed
 from tests.unit.fast.batches import ALONE
 from tests.unit.fast.once import once
 from tests.unit.fast.scenarios import ALL
@@ -37,7 +38,7 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 @pytest.mark.parametrize("batch", [False, True], ids=["one token", "batches"])
 async def test_both_ways_agree(ways: BothWays, batch: bool, cold: bool) -> None:
     ways.cold, ways.batch = cold, batch
-    scenarios = (*ALL, *ALONE) if batch else ALL
+    scenarios = (*ALL, *computed.ALL, *(ALONE if batch else ()))
     for scenario in (*scenarios, *scenarios):  # what the first time left behind changes nothing
         try:
             await scenario(ways)
@@ -89,7 +90,8 @@ async def test_without_a_near_cache_a_profile_is_read_for_each_call(
 
 
 async def test_a_token_that_the_fast_way_cannot_use_is_no_error(ways: BothWays, errors: list[BaseException]) -> None:
-    await tokens_that_are_taken(ways)
+    for scenario in (tokens_that_are_taken, *computed.ALL):
+        await scenario(ways)
     assert errors == []  # each would be a line of the log, which a client could fill
 
 

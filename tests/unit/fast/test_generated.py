@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import pytest
 from tests.both_ways import BothWays
 from tests.depth import depth
+from tests.gateway_ways import GatewayWays
 from tests.rig import person
-from tests.unit.fast import generated
+from tests.unit.fast import generated, generated_checks
 from tests.unit.fast.generated import PROVIDERS, SUBJECTS, Call, Draw
 
 from tokenmint.base.errors import ConfigurationError
@@ -46,6 +47,14 @@ async def under(ways: BothWays, draw: Draw, secrets: Mapping[str, str]) -> dict[
     return recognised
 
 
+async def at_gateways(ways: BothWays, draw: Draw, secrets: Mapping[str, str]) -> int:
+    """Compare requests at a gateway under one configuration; return how many were recognised."""
+    checks = GatewayWays(ways.rig, generated_checks.gateway(draw))
+    for _ in range(CALLS):
+        await compare(checks, generated_checks.check(draw, ways.rig.clock.now(), dict(secrets)))
+    return checks.recognised
+
+
 async def compare(ways: BothWays, call: Call) -> None:
     """Compare both ways three times: what the first calls left behind changes nothing."""
     ways.batch = call.batch
@@ -61,7 +70,7 @@ async def compare(ways: BothWays, call: Call) -> None:
 @pytest.mark.parametrize("shard", range(SHARDS))
 async def test_both_ways_agree_under_any_configuration(ways: BothWays, shard: int, errors: list[BaseException]) -> None:
     await create_people(ways)
-    rig, before, recognised = ways.rig, ways.rig.config.read_text(), Counter[bool]()
+    rig, before, recognised, checked = ways.rig, ways.rig.config.read_text(), Counter[bool](), 0
     secrets = {"web": rig.secrets["web"].reveal(), "drawn": rig.secrets["batch"].reveal()}
     for number in range(CONFIGURATIONS):
         draw = Draw(f"{shard} {number}")
@@ -76,9 +85,11 @@ async def test_both_ways_agree_under_any_configuration(ways: BothWays, shard: in
         await rig.app.reload(settings)
         try:
             recognised.update(await under(ways, draw, secrets))
+            checked += await at_gateways(ways, draw, secrets)
         except AssertionError as error:
             error.add_note(f"the configuration {shard} {number}: {drawn}")
             raise
         assert errors == [], drawn
     assert recognised[False] > CONFIGURATIONS
     assert recognised[True] > CONFIGURATIONS / 2
+    assert checked > CONFIGURATIONS

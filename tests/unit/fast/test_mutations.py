@@ -6,13 +6,13 @@ a mistake would be; a row whose text is not in that function any more fails.
 
 import pytest
 from tests.both_ways import BothWays
-from tests.unit.fast import calls, grants, revocations, scenarios, signing
+from tests.unit.fast import calls, computed, grants, revocations, scenarios, signing
 from tests.unit.fast import tokens as token_scenarios
 from tests.unit.fast.mutation import Mutation, find_all
 
 from tokenmint.admission import rate_limit
 from tokenmint.admission.rate_limit import RateLimiter
-from tokenmint.fast import exchange, minting, people, plans, tokens
+from tokenmint.fast import computing, exchange, minting, people, plans, tokens
 from tokenmint.fast.exchange import FastExchange
 from tokenmint.fast.people import People
 from tokenmint.fast.plans import Plans
@@ -40,6 +40,7 @@ MINTED = (minting, minting, "minted_of")
 VERIFY = (exchange, FastExchange, "_verify")
 SUBJECT = (tokens, tokens, "subject_of")
 DECIDE = (plans, Plans, "_decide")
+COMPUTED = (computing, computing, "computed_of")
 PERSON = (people, people, "_person")
 LINK = (people, people, "_link")
 CALLER = (fast_exchange, fast_exchange, "_client")
@@ -52,7 +53,7 @@ MUTATIONS = [
     Mutation(*PLAIN, "request.subject_token_type != ID_JAG", "True", grants.grants_that_are_used_once),
     Mutation(minter, Minter, "plain_kit", " and not grant.status_list", "", grants.tokens_that_are_in_a_status_list),
     # the target
-    Mutation(*MADE, "self._exchange.policy.completed(client, request)", "request", scenarios.plain_exchanges),
+    Mutation(*MADE, "policy.completed(client, request)", "request", scenarios.plain_exchanges),
     # the story
     Mutation(
         *SIGNERS, "if not self._service.audit.takes_exchanges:", "if False:", scenarios.times_when_nothing_is_served
@@ -179,14 +180,6 @@ MUTATIONS = [
     Mutation(
         tokens,
         Tokens,
-        "_is_plain",
-        "provider.name in self._plain\n        and ",
-        "",
-        scenarios.configurations_that_change,
-    ),
-    Mutation(
-        tokens,
-        Tokens,
         "rules",
         " or rules.keys is not self._trusted(rules.provider.name)",
         "",
@@ -274,6 +267,29 @@ MUTATIONS = [
         "",
         scenarios.a_near_cache_that_may_not_be_used,
     ),
+    # what CEL decides
+    Mutation(*MADE, "computed=policy.computes(one.audience.name)", "computed=False", computed.conditions_and_claims),
+    Mutation(
+        *MINT, "target.computed or not proved.rules.plain", "not proved.rules.plain", computed.conditions_and_claims
+    ),
+    Mutation(*MINT, "target.computed or not proved.rules.plain", "target.computed", computed.providers_rules_by_cel),
+    Mutation(
+        *COMPUTED,
+        "policy.derive(_verified(of.proved), client, request)",
+        "_verified(of.proved)",
+        computed.providers_rules_by_cel,
+    ),
+    Mutation(
+        *COMPUTED, "policy.admit_subject(audience, verified, client, request)", "pass", computed.providers_rules_by_cel
+    ),
+    Mutation(
+        *COMPUTED,
+        "parse_record(of.person.principal, of.person.raw)",
+        "Profile(of.person.principal)",
+        computed.conditions_and_claims,
+    ),
+    Mutation(*COMPUTED, "now=of.proved.now", "now=int(of.proved.now) - 1", computed.times_that_pass_with_cel),
+    Mutation(*COMPUTED, "token_id=token_id.decode()", "token_id='x'", computed.conditions_and_claims),
     # the token that is minted
     Mutation(*UNSIGNED, "if target.key_id != signer.key_id:", "if not target.key_id:", signing.our_keys_change),
     Mutation(*UNSIGNED, "if target.second != second:", "if target.second < 0:", scenarios.times_that_pass),

@@ -108,7 +108,10 @@ async def tokens_that_are_refused(ways: BothWays) -> None:
     tokens = {name: issuer.token(now, **changes) for name, changes in bad_claims(now).items()}
     for name, member in (("nbf is null", {"nbf": None}), ("an issuer that is a number", {"iss": 5})):
         tokens[name] = raw_token(issuer, json.dumps(issuer.claims(now) | member).encode())
-    for name, token in (tokens | bad_forms(ways)).items():
+    forms = bad_forms(ways)
+    if not ways.exact:
+        del forms["a space"]
+    for name, token in (tokens | forms).items():
         outcome = await ways.check(ways.request(token), recognised=False)
         assert outcome.answer is None, name
 

@@ -302,8 +302,9 @@ class BothWays:
                 full = await self.by_full(self.request(), self.metadata())
                 if full.answer is None:  # at once, it may be: without a wait nothing that is missing would come
                     await self.rig.let_pass(0.5)
-                if near._usable_until > float("-inf"):  # the store tells of changes
-                    near._usable_until = clock.monotonic() + HEARTBEAT  # how long ago is not what is tested
+                for lane in near._lanes.values():
+                    if lane.usable_until > float("-inf"):  # the store tells of changes
+                        lane.usable_until = clock.monotonic() + HEARTBEAT  # how long ago is not what is tested
 
     def stock(self) -> None:
         """Fill the lots of the rate limits, which the store would fill by and by."""

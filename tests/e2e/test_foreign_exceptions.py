@@ -82,7 +82,7 @@ WAY: Final[dict[str, tuple[Any, str]]] = {
     "verification": (Verifier, "verify"),
     "tokens of ours": (IssuedTokenVerifier, "verify"),
     "one value of the store": (Store, "get"),
-    "several values of the store": (Store, "get_many"),
+    "several values of the store": (Store, "read_many"),
     "a scan of the store": (Store, "scan"),
     "a write to the store": (Store, "_write"),
     "signer": (SigningKeys, "signer"),

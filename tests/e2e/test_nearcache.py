@@ -16,6 +16,7 @@ from tokenmint.profiles.erasure import Erasures
 from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.store import ProfileStore
+from tokenmint.storage.reading import Reading
 from tokenmint.storage.redis import Store
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -45,10 +46,10 @@ async def remembered(rig: Rig) -> None:
 async def test_a_principal_is_remembered_and_read_no_more(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     await remembered(rig)
 
-    async def unasked(keys: object) -> list[bytes | None]:
+    async def unasked(keys: object) -> Reading:
         raise AssertionError(f"the store was asked for {keys}")
 
-    monkeypatch.setattr(rig.parts.near._store, "get_many", unasked)
+    monkeypatch.setattr(rig.parts.near._store, "read_many", unasked)
     assert (await exchange(rig)).token
 
 

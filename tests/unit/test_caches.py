@@ -31,8 +31,9 @@ from tokenmint.model.profile import Identity
 from tokenmint.model.secret import Secret
 from tokenmint.profiles import near_cache as nearcache
 from tokenmint.profiles import records
-from tokenmint.profiles.near_cache import NearCache
+from tokenmint.profiles.near_cache import Lane, NearCache
 from tokenmint.rpc import credentials, forwarded
+from tokenmint.storage.reading import Reading
 from tokenmint.verification import jws
 from tokenmint.verification import signature_cache as verdicts
 from tokenmint.verification.jws import parse_compact, size_of
@@ -197,13 +198,12 @@ def test_a_token_that_may_be_given_out_again_takes_no_more_than_its_bound() -> N
 
 async def test_a_large_value_of_the_store_is_not_kept() -> None:
     class Large:
-        tracks = True
-
-        async def get_many(self, keys: list[str]) -> list[bytes]:
-            return [b"x" * int(key) for key in keys]
+        async def read_many(self, keys: list[str]) -> Reading:
+            return Reading([b"x" * int(key) for key in keys], ["one"] * len(keys))
 
     near = NearCache(Large(), ("",), 100 * nearcache.PROFILE, FakeClock())  # type: ignore[arg-type]
-    near._complete_until = 0.0
+    lane = near._lanes["one"] = Lane("near:", None)
+    lane.complete_until = 0.0
     for size in (nearcache.LONGEST, nearcache.LONGEST + 1):
         assert len(await near.get(str(size)) or b"") == size
     assert len(near) == 0  # the first one fills more than the cache, and goes too

@@ -214,7 +214,7 @@ class CachesTable(Table):
 
     profiles: Annotated[int, Field(ge=0, le=10_000_000)] = 50_000
     """Profiles of usual length (200 bytes), each with an identity; longer ones count for more. The store reports each
-    change (server-assisted invalidation). Off with Cluster and Sentinel."""
+    change (server-assisted invalidation), in a Cluster each primary."""
 
 
 class RateTable(Table):

@@ -30,7 +30,8 @@ from tokenmint.profiles.records import (
 from tokenmint.profiles.refusals import deleted, erased, owned, too_many_identities
 from tokenmint.profiles.store import ProfileStore
 from tokenmint.revocation.log import RevocationLog
-from tokenmint.storage.redis import Answer, Change, Store
+from tokenmint.storage.reading import Answer
+from tokenmint.storage.redis import Change, Store
 
 BATCH: Final = 250  # profiles with one confirmation
 Outcome: TypeAlias = bool | TokenmintError

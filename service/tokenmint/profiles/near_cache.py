@@ -1,15 +1,17 @@
 """The near cache: this process's copy of the store's profiles and identities, with the conditions for its use.
 
-The store reports every change on a connection of its own (server-assisted invalidation). A cached value is used
+The store reports every change on a connection of its own (server-assisted invalidation), in a Cluster each primary
+(`Lane`). A cached value is used
 
 - only while that connection is alive: a heartbeat shows that all changes until a second ago were reported;
 - only while it reports what other connections write: a key of this process, which is written every second, was
   reported not more than 5 s ago. After a failover, or behind a proxy, the two may lead to different servers;
+- only if it was read from the server that reports, and, in a Cluster, while that server claims the key's slot;
 - for at most a minute after it was requested, regardless of reports;
 - only if no change of its key was reported while it was on its way: a late reply never overwrites an invalidation.
 
-When the connection breaks, the cache is emptied, and the store is asked each time until it reports changes again.
-Concurrent misses are fetched together in one round trip.
+When the connection breaks, its server's values are dropped, and the store is asked each time until it reports changes
+again. Concurrent misses are fetched together.
 """
 
 import asyncio
@@ -22,11 +24,14 @@ from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import CorruptRecord, StoreUnavailable
 from tokenmint.storage.redis import Store
+from tokenmint.storage.slots import Slots
+from tokenmint.storage.tracking import Changes
 
 MAX_AGE: Final = 60.0  # seconds for which a value is used after it was requested
 HEARTBEAT: Final = 1.0  # seconds without a report of the store after which no value is used
 PROOF: Final = 5.0  # seconds without a report of this process's own key after which no value is used
 PROOF_INTERVAL: Final = 1.0  # seconds between writes of that key
+UNREPORTED: Final = 6  # writes of that key without a report after which another connection is made
 PROOF_LIFE: Final = 30.0  # seconds for which the store keeps it
 RETRY: Final = 0.5  # seconds at most between attempts to follow changes
 BATCH: Final = 500  # keys in one round trip
@@ -39,14 +44,36 @@ LINGER: Final = 0.002  # seconds that a key waits for others while a read is in 
 _NEVER: Final = float("-inf")
 
 
+class Lane:
+    """The reports of one server, and how far they prove that its values are current. Times are monotonic."""
+
+    __slots__ = ("complete_until", "own", "proven_at", "slots", "unproven", "unreported", "usable_until")
+
+    def __init__(self, own: str | None, slots: Slots | None) -> None:
+        self.own = own
+        """This process's key on the server; None: it has no place for one, so nothing is proven."""
+        self.slots = slots
+        self.complete_until = _NEVER
+        """The time until which every change was reported."""
+        self.unproven: float | None = None
+        """The time at which this process's key was first written after its last report."""
+        self.unreported = 0
+        """Its writes that succeeded since the last report of it."""
+        self.proven_at = _NEVER
+        """The time of the last write of that key that was reported."""
+        self.usable_until = _NEVER
+
+
 class Entry:
     """A value as read; None if the key was missing."""
 
-    __slots__ = ("asked", "memo", "raw")
+    __slots__ = ("asked", "lane", "memo", "raw")
 
-    def __init__(self, raw: bytes | None, asked: float) -> None:
+    def __init__(self, raw: bytes | None, asked: float, lane: Lane) -> None:
         self.raw = raw
         self.asked = asked
+        self.lane = lane
+        """The server that it was read from."""
         self.memo: object = None
         """The last result of a reader for these bytes, kept for its next call and dropped with the bytes."""
 
@@ -81,21 +108,19 @@ class NearCache:
         self._store = store
         self._own = f"near:{own}"
         self._prefixes = (*prefixes, self._own)
-        self._limit = size if store.tracks else 0
+        self._limit = size
         self._size = 0
         self._clock = clock
         self._entries: dict[str, Entry] = {}
         self._flights: dict[str, _Flight] = {}
         self._pending: list[tuple[str, _Flight]] = []
         self._departure: asyncio.Handle | None = None
-        self._complete_until = _NEVER
-        """The time until which every change was reported."""
-        self._unproven: float | None = None
-        """The time at which this process's key was first written after its last report."""
-        self._proven_at = _NEVER
-        """The time of the last write of that key that was reported."""
-        self._usable_until = _NEVER
+        self._lanes: dict[str, Lane] = {}
+        """By server, those that report changes now."""
+        self._failing: dict[str, StoreUnavailable] = {}
+        """The servers of several that should report, and do not."""
         self._batches: set[asyncio.Task[None]] = set()
+        self._proofs: set[asyncio.Task[None]] = set()
         self._failures: dict[str, tuple[StoreUnavailable | CorruptRecord, float]] = {}
         self.hits = self.misses = 0  # reads from memory and from the store, since the start
 
@@ -106,8 +131,10 @@ class NearCache:
 
     @property
     def live(self) -> bool:
-        """Whether cached values may be used now."""
-        return self._clock.monotonic() <= self._usable_until
+        """Whether the values of every server may be used now."""
+        now = self._clock.monotonic()
+        lanes = self._lanes.values()
+        return bool(lanes) and not self._failing and all(now <= lane.usable_until for lane in lanes)
 
     @property
     def size(self) -> int:
@@ -141,7 +168,7 @@ class NearCache:
     def peek(self, key: str, now: float) -> Entry | None:
         """Return the cached entry of ``key`` if it may be used at ``now`` (monotonic), or None. Never waits."""
         entry = self._entries.get(key)
-        if entry is None or now > self._usable_until or now - entry.asked > MAX_AGE:
+        if entry is None or now > entry.lane.usable_until or now - entry.asked > MAX_AGE:
             return None
         self.hits += 1
         return entry
@@ -155,12 +182,11 @@ class NearCache:
 
     def flush(self) -> None:
         """Drop everything."""
-        self._complete_until = self._usable_until = _NEVER
+        for node in list(self._lanes):
+            self._end(node)
+        self._overtake()
         self._entries.clear()
         self._size = 0
-        for flight in self._flights.values():
-            flight.overtaken = True
-        self._flights.clear()
 
     @staticmethod
     def _loop() -> asyncio.AbstractEventLoop:
@@ -209,8 +235,8 @@ class NearCache:
 
     async def _read_and_remember(self, flights: list[tuple[str, _Flight]]) -> None:
         asked = self._clock.monotonic()
-        values = await self._store.get_many([key for key, _ in flights])
-        for (key, flight), raw in zip(flights, values, strict=True):
+        values, nodes = await self._store.read_many([key for key, _ in flights])
+        for (key, flight), raw, node in zip(flights, values, nodes, strict=True):
             self._land(key, flight)
             if isinstance(raw, StoreUnavailable | CorruptRecord):
                 self._drop(key)
@@ -218,8 +244,9 @@ class NearCache:
                     if not answer.done():
                         answer.set_exception(raw)
                 continue
-            if not flight.overtaken and self._limit and self._complete_until > _NEVER:
-                self._remember(key, raw, asked)
+            lane = self._lanes.get(node)
+            if lane is not None and not flight.overtaken and self._limit and lane.complete_until > _NEVER:
+                self._remember(key, raw, asked, lane)
             for answer in flight.waiting:
                 if not answer.done():
                     answer.set_result(raw)
@@ -228,11 +255,11 @@ class NearCache:
         if self._flights.get(key) is flight:
             del self._flights[key]
 
-    def _remember(self, key: str, raw: bytes | None, asked: float) -> None:
+    def _remember(self, key: str, raw: bytes | None, asked: float, lane: Lane) -> None:
         self._drop(key)
-        if raw is not None and len(raw) > LONGEST:
+        if (raw is not None and len(raw) > LONGEST) or (lane.slots is not None and not lane.slots.serve(key)):
             return
-        self._entries[key] = Entry(raw, asked)  # at the end: entries are in the order of requests
+        self._entries[key] = Entry(raw, asked, lane)  # at the end: entries are in the order of requests
         self._size += size_of(key, raw)
         while self._size > self._limit:
             # Several at once: removing a dictionary's first item repeatedly scans all removed slots each time.
@@ -258,34 +285,96 @@ class NearCache:
         try:
             async with aclosing(self._store.track(self._prefixes, HEARTBEAT)) as changes:
                 async for change in changes:
-                    if change.keys is None:
-                        self.flush()
-                    else:
-                        for key in change.keys:
-                            self._changed(key)
-                    if change.complete_since is not None:
-                        if self._complete_until == _NEVER:
-                            self.flush()  # reads in progress may have started before changes were followed
-                            await self._prove()
-                        complete_until = self._clock.monotonic() - change.complete_since
-                        self._complete_until = max(self._complete_until, complete_until)
+                    self._note(change)
+                    if self._failing:
+                        if change.lost is not None:
+                            unit.fails(change.lost)
+                    elif change.complete_since is not None:
                         unit.works()
-                    self._usable_until = min(self._complete_until + HEARTBEAT, self._proven_at + PROOF)
         finally:
+            for proof in self._proofs:
+                proof.cancel()
+            self._failing.clear()
             self.flush()
 
-    def _changed(self, key: str) -> None:
-        if key != self._own:
-            self.forget(key)
-        elif self._unproven is not None:
-            self._proven_at, self._unproven = self._unproven, None
+    def _note(self, change: Changes) -> None:
+        """Heed a report. Raises ``StoreUnavailable`` if another server than the reporting one is written to."""
+        node = change.node
+        if change.lost is not None or change.over:
+            self._end(node)
+            self._failing.pop(node, None)
+            if change.lost is not None:
+                self._failing[node] = change.lost
+            return
+        now = self._clock.monotonic()
+        lane = self._lanes.get(node)
+        if change.keys is None or (lane is not None and change.slots not in (None, lane.slots)):
+            # Everything may have changed, or its slots did: a value may be another server's now.
+            self._end(node)
+            lane = None
+        for key in change.keys or ():
+            if lane is not None and key == lane.own and lane.unproven is not None:
+                lane.proven_at, lane.unproven, lane.unreported = lane.unproven, None, 0
+            elif not key.startswith(self._own):
+                self.forget(key)
+        if change.complete_since is not None:
+            if lane is None:
+                lane = self._begin(node, change.slots)
+            lane.complete_until = max(lane.complete_until, now - change.complete_since)
+            self._failing.pop(node, None)
+        if lane is None:
+            return
+        lane.usable_until = min(lane.complete_until + HEARTBEAT, lane.proven_at + PROOF)
+        if lane.slots is None and lane.unreported > UNREPORTED:
+            # A new connection leads to the server that is written to. In a Cluster, the slots tell which one that is.
+            where = self._store.url.describe()
+            raise StoreUnavailable(detail=f"{where}: a server reports changes, and another one takes them")
+
+    def _begin(self, node: str, slots: Slots | None) -> Lane:
+        self._overtake()  # reads in progress may have started before changes were followed
+        own = self._own if slots is None else slots.name_within(self._own)
+        lane = self._lanes[node] = Lane(own, slots)
+        proof = self._loop().create_task(self._prove_lane(lane))
+        self._proofs.add(proof)
+        proof.add_done_callback(self._proved)
+        return lane
+
+    def _proved(self, proof: asyncio.Task[None]) -> None:
+        self._proofs.discard(proof)
+        if not proof.cancelled():
+            proof.exception()  # it is tried again, and that failure is reported
+
+    def _end(self, node: str) -> None:
+        """Use no value of a server any more. Its values are dropped as they are met, or age."""
+        lane = self._lanes.pop(node, None)
+        if lane is not None:
+            lane.usable_until = _NEVER
+            self._overtake()
+        if not self._lanes:
+            self._entries.clear()
+            self._size = 0
+
+    def _overtake(self) -> None:
+        for flight in self._flights.values():
+            flight.overtaken = True
+        self._flights.clear()
 
     async def _prove(self) -> None:
-        """Write this process's key. Its report proves that reports come from the server that receives the writes."""
+        """Write this process's keys. Their reports prove that they come from the servers that receive the writes."""
         self._drop_aged()
-        if self._unproven is None:
-            self._unproven = self._clock.monotonic()
-        await self._store.touch(self._own, ttl=PROOF_LIFE)
+        lanes = list(self._lanes.values())
+        outcomes = await asyncio.gather(*map(self._prove_lane, lanes), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _prove_lane(self, lane: Lane) -> None:
+        if lane.own is None:
+            return
+        if lane.unproven is None:
+            lane.unproven = self._clock.monotonic()
+        await self._store.touch(lane.own, ttl=PROOF_LIFE)
+        lane.unreported += 1
 
     def _drop_aged(self) -> None:
         """Drop the values that are too old to be used."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import ssl
 from collections.abc import Iterator
 from typing import Any, Final
@@ -202,11 +203,28 @@ class _SentinelClient(driver.Redis):
             raise driver.ConnectionError(type(error).__name__) from error
 
 
+class _Sentinels(Sentinel):
+    """Puts the sentinel that answered first, as the driver does, and never loses one.
+
+    The driver swaps two places of the list that other calls are swapping too, so that one sentinel stands there twice,
+    and another is asked no more.
+    """
+
+    async def discover_master(self, service_name: str) -> Any:
+        """Ask, as the driver does."""
+        one = copy.copy(self)
+        one.sentinels = list(self.sentinels)
+        address = await Sentinel.discover_master(one, service_name)
+        answered = one.sentinels[0]
+        self.sentinels.sort(key=lambda sentinel: sentinel is not answered)
+        return address
+
+
 def sentinel_pool(
     url: urls.StoreUrl, options: StoreOptions, files: StoreFiles
 ) -> tuple[Sentinel, SentinelConnectionPool]:
     """Return the sentinels, and a pool of connections to the primary. TLS is used for both, or for neither."""
-    sentinel = Sentinel([])  # type: ignore[no-untyped-call]  # the driver's sentinel module is untyped
+    sentinel = _Sentinels([])  # type: ignore[no-untyped-call]  # the driver's sentinel module is untyped
     for host, port in url.hosts:
         pool_of_one: driver.ConnectionPool = driver.ConnectionPool(
             host=host,

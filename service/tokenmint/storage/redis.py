@@ -15,20 +15,20 @@ import structlog
 from redis.exceptions import InvalidResponse
 
 from tokenmint.base.errors import CorruptRecord, OutcomeUnknown, StoreUnavailable
-from tokenmint.storage import durability, listening, scripts, urls
+from tokenmint.storage import durability, listening, reading, scripts, urls
 from tokenmint.storage.confirmed import ConfirmedWrites, each_made
-from tokenmint.storage.listening import Changes, Notice
+from tokenmint.storage.listening import Notice
 from tokenmint.storage.options import StoreOptions
+from tokenmint.storage.reading import Answer, Reading
 from tokenmint.storage.replies import glob_escape, members_of, number, taken, value_of
 from tokenmint.storage.server import Server, packed, seconds
+from tokenmint.storage.tracking import Changes, Tracking, reports_of
 
 log = structlog.get_logger(__name__)
 
 USUAL: Final = StoreOptions()
 NODES_AT_ONCE: Final = 16  # changes that are sent to a Cluster's nodes at a time
 T = TypeVar("T")
-Answer: TypeAlias = bytes | StoreUnavailable | CorruptRecord | None
-"""The value of one of several keys: bytes, None, or the error of a key that can't be read."""
 Change: TypeAlias = tuple[str, bytes | None, bytes | None]
 """A change among several: the key, its expected value (None: absent), and its new one (None: delete it)."""
 
@@ -105,13 +105,19 @@ class Store:
             raise failure(detail=f"{self.url.describe()} lost changes: its data is older than before")
 
     async def get_many(self, keys: Sequence[str], *, fenced: bool = True) -> list[Answer]:
-        """Return the values under ``keys`` (without prefix), in one round trip if one server has them all.
+        """Return the values under ``keys``, as :meth:`read_many`."""
+        return (await self.read_many(keys, fenced=fenced)).values
+
+    async def read_many(self, keys: Sequence[str], *, fenced: bool = True) -> Reading:
+        """Return the values under ``keys`` (without prefix), in one round trip to each server that has some of them.
 
         ``fenced``: of a store that lost nothing, as far as :meth:`expect` can tell. For a refused key, its error is the
         result: ``CorruptRecord`` for a value of another type. Raises ``StoreUnavailable``.
         """
         if self.server.clustered:
-            return list(await asyncio.gather(*(self._get_or_error(key) for key in keys)))
+            full = [self.prefix + key for key in keys]
+            one = lambda index: self._get_or_error(keys[index])  # noqa: E731
+            return await reading.read_nodes(self.server, full, one, self.options.read_timeout)
         fence = self._fence if fenced else None
         asked = [self.prefix + key for key in keys] + ([fence.key] if fence is not None else [])
         command = packed(("MGET", *asked))
@@ -119,26 +125,28 @@ class Store:
         with self.server.translated(writes=False):
             async with asyncio.timeout(self.options.read_timeout):
                 try:
-                    [values] = await self.server.ask(command)
+                    [values], node = await self.server.ask_and_tell(command)
                 except driver.ConnectionError:  # a pooled connection may be dead; retry on another one
-                    [values] = await self.server.ask(command)
+                    [values], node = await self.server.ask_and_tell(command)
                 if len(values) != len(asked):
                     raise InvalidResponse("the number of values differs from the number of keys")
                 values = [value_of(value) for value in values]
         if fence is not None:
             self._check_fence(fence, [values.pop()])
+        nodes = [node] * len(keys)
         # MGET returns nil for wrong-typed keys; reading that as "no profile" could admit a user, so check again.
         absent = [index for index, value in enumerate(values) if value is None]
-        if len(absent) == 1:
-            values[absent[0]] = await self._get_or_error(keys[absent[0]])
-        elif absent:
+        if len(absent) > 1:
             with self.server.translated(writes=False):
                 async with asyncio.timeout(self.options.read_timeout):
                     count = ("EXISTS", *(self.prefix + keys[index] for index in absent))
                     [existing] = await self.server.ask(packed(count))
-            for index in absent if existing else ():
-                values[index] = await self._get_or_error(keys[index])
-        return values
+            absent = absent if existing else []
+        for index in absent:
+            values[index] = await self._get_or_error(keys[index])
+            if values[index] is not None:  # perhaps of another server than the other values
+                nodes[index] = reading.UNKNOWN
+        return Reading(values, nodes)
 
     async def _get_or_error(self, key: str) -> Answer:
         try:
@@ -340,21 +348,17 @@ class Store:
         """
         return listening.listen(self.server.listening_client, self.prefix + channel, self.url)
 
-    @property
-    def tracks(self) -> bool:
-        """Whether :meth:`track` can follow changes of keys: only with a single server."""
-        return self.url.kind not in ("cluster", "sentinel")
-
     def track(self, prefixes: Sequence[str], heartbeat: float) -> AsyncGenerator[Changes, None]:
         """Yield the changed keys that begin with ``prefixes`` (without the store's own prefix).
 
-        Begins when every later change is certain to be reported. Yields at least every ``heartbeat`` seconds, without
-        keys if nothing changed. Close the generator when done.
+        Begins when every later change is certain to be reported. Each server yields at least every ``heartbeat``
+        seconds, without keys if nothing changed. Close the generator when done. In a Cluster each primary reports by
+        itself, and begins and ends alone.
 
         Raises ``StoreUnavailable`` if the connection breaks or is silent; later changes are then not reported.
         """
-        pool: Any = self.server.pool
-        return listening.track(pool, self.prefix, prefixes, heartbeat, self.url, self.options.read_timeout)
+        limit = self.options.read_timeout
+        return reports_of(self.server, Tracking(self.url, self.prefix, prefixes, heartbeat, limit))
 
     # --- life ----------------------------------------------------------------------------------------------------
 

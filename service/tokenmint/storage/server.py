@@ -8,7 +8,7 @@ import contextlib
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -67,20 +67,54 @@ class Server:
 
     async def ask(self, commands: bytes, count: int = 1) -> list[Any]:
         """Send ``count`` packed commands and return their answers. The driver's own calls cost three times as much."""
+        return (await self.ask_and_tell(commands, count))[0]
+
+    async def ask_and_tell(self, commands: bytes, count: int = 1) -> tuple[list[Any], str]:
+        """Return the answers, as :meth:`ask`, and the server that answered (:func:`place_of`)."""
         pool: Any = self.pool
         connection = await pool.get_connection()
         try:
-            await connection.send_packed_command(commands)
-            answers = [await _reply(connection) for _ in range(count)]
-        except BaseException:
-            await connection.disconnect(nowait=True)  # an unread answer must not meet the next command
-            raise
+            answers, place = await _exchanged(connection, commands, count), place_of(connection)
         finally:
             await pool.release(connection)
         for answer in answers:
             if isinstance(answer, ResponseError):
                 raise answer
-        return answers
+        return answers, place
+
+    async def ask_node(self, node: Any, commands: bytes, count: int) -> list[Any]:
+        """Send ``count`` packed commands to a node of a Cluster and return their answers, some of them errors."""
+        connection = node.acquire_connection()
+        try:
+            await connection.connect()
+            return await _exchanged(connection, commands, count)
+        finally:
+            node.release(connection)
+
+    async def primaries(self) -> list[Any]:
+        """Return the nodes of a Cluster that take writes. Raises ``StoreUnavailable``."""
+        cluster: Any = self._cluster
+        with self.translated(writes=False, counted=False):
+            async with asyncio.timeout(self.options.read_timeout):
+                await cluster.initialize()
+            return list(cluster.get_primaries())
+
+    async def nodes_of_keys(self) -> Callable[[str], Any]:
+        """Return a function that returns the node of a key of a Cluster; None if no node is known to have its slot."""
+        cluster: Any = self._cluster
+        await cluster.initialize()
+
+        def node_of(key: str) -> Any:
+            with contextlib.suppress(RedisClusterException, IndexError, KeyError):
+                return cluster.get_node_from_key(key)
+            return None
+
+        return node_of
+
+    def look_for_nodes(self) -> None:
+        """Let the next call ask which nodes the Cluster has, as the driver does where it notices a change by itself."""
+        if self._cluster is not None:
+            self._cluster._initialize = True  # noqa: SLF001  # the driver has no other way
 
     async def scan(self, match: str, cursor: str, count: int) -> tuple[str, list[bytes]]:
         """Return the next cursor ("" at the end) and some keys that match the pattern ``match``."""
@@ -147,8 +181,7 @@ class Server:
                 try:
                     yield
                 except (driver.ConnectionError, driver.TimeoutError, OSError, TimeoutError):
-                    if self._cluster is not None:
-                        self._cluster._initialize = True  # noqa: SLF001  # as it does where it notices by itself
+                    self.look_for_nodes()
                     raise
         except DependencyUnavailable as error:
             failure = error.reason
@@ -263,6 +296,22 @@ def packed(command: tuple[str | bytes, ...]) -> bytes:
     """Return a command in its wire form."""
     words: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub takes a single word
     return words
+
+
+def place_of(connection: Any) -> str:
+    """Return the server to which a connection leads, by the address that was dialled."""
+    path = getattr(connection, "path", None)
+    return str(path) if path is not None else f"{connection.host}:{connection.port}"
+
+
+async def _exchanged(connection: Any, commands: bytes, count: int) -> list[Any]:
+    """Send ``count`` packed commands and return their answers, errors among them."""
+    try:
+        await connection.send_packed_command(commands)
+        return [await _reply(connection) for _ in range(count)]
+    except BaseException:
+        await connection.disconnect(nowait=True)  # an unread answer must not meet the next command
+        raise
 
 
 async def _reply(connection: Any) -> Any:

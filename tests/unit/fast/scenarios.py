@@ -244,8 +244,8 @@ async def a_near_cache_that_may_not_be_used(ways: BothWays) -> None:
         entry = await stale(key)
         with replaced(entry, "asked", now - nearcache.MAX_AGE - 0.1):
             await read_anew()
-        await stale(key)
-        with replaced(near, "_proven_at", float("-inf")), replaced(near, "_usable_until", now - 0.1):
+        lane = (await stale(key)).lane
+        with replaced(lane, "proven_at", float("-inf")), replaced(lane, "usable_until", now - 0.1):
             await read_anew()
         await ways.warm()
     await ways.check(request, recognised=True)

@@ -255,7 +255,7 @@ MUTATIONS = [
         near_cache,
         NearCache,
         "peek",
-        " or now > self._usable_until",
+        " or now > entry.lane.usable_until",
         "",
         scenarios.a_near_cache_that_may_not_be_used,
     ),

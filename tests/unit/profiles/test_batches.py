@@ -16,6 +16,7 @@ from tokenmint.base.errors import AlreadyExists, OutcomeUnknown, TokenmintError,
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.profiles.records import identity_key, profile_key
 from tokenmint.storage.options import StoreOptions
+from tokenmint.storage.reading import Answer
 from tokenmint.storage.redis import Change, Store
 from tokenmint.storage.server import Server
 
@@ -121,11 +122,17 @@ async def test_what_was_written_before_is_not_acknowledged_without_a_confirmatio
     assert await people.batches.put([Profile("ada")]) == [False]
 
 
+async def each_alone(store: Store, keys: Sequence[str]) -> list[Answer]:
+    """Read keys of the one server that stands for a Cluster."""
+    return [await store.get(key) for key in keys]
+
+
 async def test_in_a_cluster_each_profile_is_confirmed_by_its_own_node(
     people: Persons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await people.batches.put([Profile("ada"), Profile("bob")])
     monkeypatch.setattr(Server, "clustered", True)
+    monkeypatch.setattr(people.store, "get_many", lambda keys, **_: each_alone(people.store, keys))
     written: list[str] = []
     swap_many = people.store.swap_many
 

@@ -25,7 +25,8 @@ from tokenmint.model.tokens import ID_TOKEN, JsonValue, VerifiedToken
 from tokenmint.profiles.erasure import KEY
 from tokenmint.profiles.records import Link, dump_link, identity_key
 from tokenmint.profiles.resolve import just_in_time_principal
-from tokenmint.storage.redis import Answer, Change, Store
+from tokenmint.storage.reading import Answer
+from tokenmint.storage.redis import Change, Store
 
 ADA = Identity("idp", "1842-of-ada")
 OTHER = Identity("google", "7-of-ada")

@@ -12,7 +12,8 @@ from tokenmint.base.errors import CorruptRecord, StoreUnavailable
 from tokenmint.model.secret import Secret
 from tokenmint.profiles import near_cache as nearcache
 from tokenmint.profiles.near_cache import PROFILE, NearCache, size_of
-from tokenmint.storage.redis import Answer, Store
+from tokenmint.storage.reading import Reading
+from tokenmint.storage.redis import Store
 
 KEY = "profile:ada"
 
@@ -21,6 +22,17 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not holds():  # noqa: ASYNC110  # what is awaited comes from the store
             await asyncio.sleep(0.005)
+
+
+def the_lane(cache: NearCache) -> nearcache.Lane:
+    """Return the reports of the one server."""
+    (lane,) = cache._lanes.values()
+    return lane
+
+
+def place(store: Store) -> str:
+    """Return the one server, as a read names it."""
+    return store.url.socket_path or "{}:{}".format(*store.url.hosts[0])
 
 
 @pytest.fixture
@@ -35,13 +47,13 @@ async def cache(store: Store, clock: FakeClock, background: Background) -> NearC
 def reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The keys that were read from the store, a list for each round trip."""
     asked: list[list[str]] = []
-    real = store.get_many
+    real = store.read_many
 
-    async def get_many(keys: Sequence[str]) -> list[Answer]:
+    async def read_many(keys: Sequence[str]) -> Reading:
         asked.append(list(keys))
         return await real(keys)
 
-    monkeypatch.setattr(store, "get_many", get_many)
+    monkeypatch.setattr(store, "read_many", read_many)
     return asked
 
 
@@ -71,21 +83,21 @@ async def test_another_process_changes_a_value(cache: NearCache, store: Store) -
 async def test_a_late_reply_never_overwrites_an_invalidation(
     cache: NearCache, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, real = asyncio.Event(), store.get_many
+    gate, real = asyncio.Event(), store.read_many
     await store.swap(KEY, None, b"old", durable=False)
 
-    async def slow(keys: Sequence[str]) -> list[Answer]:
+    async def slow(keys: Sequence[str]) -> Reading:
         values = await real(keys)
         await gate.wait()
         return values
 
-    monkeypatch.setattr(store, "get_many", slow)
+    monkeypatch.setattr(store, "read_many", slow)
     first = asyncio.ensure_future(cache.get(KEY))
     await until(lambda: KEY in cache._flights)
     await asyncio.sleep(0)
     flight = cache._flights[KEY]
     cache.forget(KEY)
-    monkeypatch.setattr(store, "get_many", real)
+    monkeypatch.setattr(store, "read_many", real)
     await store.swap(KEY, b"old", b"new", durable=False)
     assert await cache.get(KEY) == b"new"  # not answered by the read that was overtaken
     gate.set()
@@ -118,32 +130,46 @@ async def test_nothing_is_used_while_reports_are_of_another_server_than_the_one_
     async def elsewhere(key: str, *, ttl: float) -> None:
         written.append(key)
 
+    async def pass_time(seconds: float) -> None:
+        begun = clock.monotonic()
+        while clock.monotonic() - begun <= seconds:
+            clock.advance(nearcache.PROOF_INTERVAL)
+            before = len(written)
+            await until(lambda: len(written) > before)  # noqa: B023  # awaited within the round
+
     await cache.get(KEY)
-    await until(lambda: cache._unproven is None)
+    lane = the_lane(cache)
+    await until(lambda: lane.unproven is None)
     monkeypatch.setattr(store, "touch", elsewhere)
-    begun = clock.monotonic()
-    while clock.monotonic() - begun <= nearcache.PROOF + nearcache.PROOF_INTERVAL:
-        clock.advance(nearcache.PROOF_INTERVAL)
-        before = len(written)
-        await until(lambda: len(written) > before)  # noqa: B023  # awaited within the round
+    await pass_time(nearcache.PROOF)
     assert not cache.live
-    heard = cache._complete_until
-    await until(lambda: cache._complete_until > heard or clock.monotonic() - heard <= nearcache.HEARTBEAT)
+    heard = lane.complete_until
+    await until(
+        lambda: (
+            lane.complete_until > heard
+            or clock.monotonic() - heard <= nearcache.HEARTBEAT
+            or lane not in cache._lanes.values()
+        )
+    )
     assert not cache.live  # the heartbeat goes on
+    await pass_time(nearcache.UNREPORTED * nearcache.PROOF_INTERVAL)
+    await until(lambda: lane not in cache._lanes.values())  # another connection may lead to the other server
     monkeypatch.undo()
     for _ in range(2):  # the first report may be of the first write that was not reported
         clock.advance(nearcache.PROOF_INTERVAL)
-        await until(lambda: cache._unproven is None)
+        await until(lambda: bool(cache._lanes) and the_lane(cache).unproven is None)
     await until(lambda: cache.live)
+    assert the_lane(cache) is not lane
 
 
 async def test_a_late_report_proves_the_time_of_the_first_write_that_it_may_be_of(
     cache: NearCache, clock: FakeClock
 ) -> None:
-    cache._unproven = first = clock.monotonic() - 3.0
+    lane = the_lane(cache)
+    lane.unproven = first = clock.monotonic() - 3.0
     await cache._prove()
-    await until(lambda: cache._unproven is None)
-    assert cache._proven_at == first
+    await until(lambda: lane.unproven is None)
+    assert lane.proven_at == first
 
 
 async def test_what_is_too_old_is_let_go(cache: NearCache, clock: FakeClock) -> None:
@@ -172,7 +198,8 @@ async def test_a_broken_connection_forgets_everything_until_it_is_told_again(cac
 
 async def test_it_is_bounded_and_off_at_0(store: Store, clock: FakeClock) -> None:
     cache = NearCache(store, ("profile:",), 100 * PROFILE, clock)
-    cache._complete_until = clock.monotonic()  # as if the store reported changes
+    lane = cache._lanes[place(store)] = nearcache.Lane("near:", None)
+    lane.complete_until = clock.monotonic()  # as if the store reported changes
     keys = [f"profile:{number}" for number in range(1000)]
     await store.swap(keys[-1], None, b"x" * 20_000, durable=False)
     for some in (keys, keys[::-1], keys):
@@ -208,14 +235,14 @@ async def test_who_gives_up_takes_nobody_elses_answer_away(cache: NearCache, sto
 async def test_while_a_read_is_on_its_way_others_are_gathered(
     cache: NearCache, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, asked, real = asyncio.Event(), list[int](), store.get_many
+    gate, asked, real = asyncio.Event(), list[int](), store.read_many
 
-    async def slow(keys: Sequence[str]) -> list[Answer]:
+    async def slow(keys: Sequence[str]) -> Reading:
         asked.append(len(keys))
         await gate.wait()
         return await real(keys)
 
-    monkeypatch.setattr(store, "get_many", slow)
+    monkeypatch.setattr(store, "read_many", slow)
     monkeypatch.setattr(nearcache, "LINGER", 3600.0)
     first = asyncio.ensure_future(cache.get("profile:0"))
     await until(lambda: asked == [1])
@@ -262,22 +289,22 @@ async def test_a_read_from_before_changes_were_told_of_is_not_remembered(
     store: Store, clock: FakeClock, background: Background, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, asked = asyncio.Event(), asyncio.Event()
-    real, cache = store.get_many, NearCache(store, ("profile:",), 100 * PROFILE, clock)
+    real, cache = store.read_many, NearCache(store, ("profile:",), 100 * PROFILE, clock)
     await store.swap(KEY, None, b"old", durable=False)
 
-    async def slow(keys: Sequence[str]) -> list[Answer]:
+    async def slow(keys: Sequence[str]) -> Reading:
         values = await real(keys)
         asked.set()
         await gate.wait()
         return values
 
-    monkeypatch.setattr(store, "get_many", slow)
+    monkeypatch.setattr(store, "read_many", slow)
     first = asyncio.ensure_future(cache.get(KEY))
     await asyncio.wait_for(asked.wait(), 20)
     await store.swap(KEY, b"old", b"new", durable=False)  # told to nobody
     cache.follow(background)
     await until(lambda: cache.live)
-    monkeypatch.setattr(store, "get_many", real)
+    monkeypatch.setattr(store, "read_many", real)
     gate.set()
     assert await first == b"old"
     assert await cache.get(KEY) == b"new"

@@ -17,9 +17,9 @@ from tests.wire import Engine, Wire
 
 from tokenmint.base.errors import ConfigurationError, StoreUnavailable
 from tokenmint.model.secret import Secret
-from tokenmint.storage.listening import Changes
 from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
+from tokenmint.storage.tracking import Changes
 
 pytestmark = pytest.mark.slow
 

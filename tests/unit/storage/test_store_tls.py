@@ -83,9 +83,8 @@ async def use_every_way(store: Store) -> None:
     await use(store)
     assert await store.swap("canary", None, VALUE)
     assert await store.get("canary") == VALUE
-    if store.tracks:
-        async with aclosing(store.track(("canary",), 5.0)) as changes:
-            await anext(changes)
+    async with aclosing(store.track(("canary",), 5.0)) as changes:
+        await anext(changes)
 
 
 async def test_a_server(tmp_path: Path, tls: ssl.SSLContext, options: StoreOptions) -> None:

@@ -21,7 +21,7 @@ from tests.tls import certificate
 from tokenmint.base.errors import StoreUnavailable
 from tokenmint.revocation.entries import Kind, parse
 from tokenmint.revocation.log import Reach, RevocationLog
-from tokenmint.storage import streams
+from tokenmint.storage import streams, urls
 from tokenmint.storage.embedded import find_engine
 from tokenmint.storage.redis import Store
 
@@ -226,3 +226,32 @@ async def test_tls(tmp_path: Path) -> None:
         await store.close()
         with pytest.raises(StoreUnavailable):  # a certificate of nobody known
             await Store.open(f"rediss://localhost:{port}", prefix="t:", options=PATIENT)
+
+
+async def test_no_sentinel_is_forgotten_where_several_calls_ask_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver puts the sentinel that answered first; of two that do so at once, one would displace another."""
+    store = Store(urls.parse("redis+sentinel://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3/primary"), "t:", PATIENT)
+    pool: Any = store.server.pool
+    first, second, third = known = list(pool.sentinel_manager.sentinels)
+    gate, asked = asyncio.Event(), list[Any]()
+
+    def answering(sentinel: Any, *, works: bool) -> Any:
+        async def masters() -> dict[str, dict[str, object]]:
+            asked.append(sentinel)
+            if not works:
+                raise redis.ConnectionError
+            await gate.wait()
+            healthy = {"is_master": True, "is_sdown": False, "is_odown": False, "num-other-sentinels": 2}
+            return {"primary": {**healthy, "ip": "127.0.0.1", "port": 9}}
+
+        return masters
+
+    for sentinel in known:
+        monkeypatch.setattr(sentinel, "sentinel_masters", answering(sentinel, works=sentinel is second))
+    calls = [asyncio.ensure_future(pool.get_master_address()) for _ in range(3)]
+    while len(asked) < 6:  # noqa: ASYNC110  # no time passes
+        await asyncio.sleep(0)
+    gate.set()
+    assert await asyncio.gather(*calls) == [("127.0.0.1", 9)] * 3
+    assert pool.sentinel_manager.sentinels == [second, first, third]
+    await store.close()

@@ -20,6 +20,7 @@ from tests.chaos.judge import judge
 from tests.chaos.ledger import Ledger
 from tests.chaos.plan import Plan
 from tests.chaos.run import run
+from tests.clients import building
 
 SHARES: Final = {"server": 0.5, "sentinel": 0.25, "cluster": 0.25}
 """The part of the rotations that each topology is given where all have their turn."""
@@ -35,13 +36,18 @@ def main() -> int:
     if library is None:
         print(f"make chaos: {clocks.MISSING}", file=sys.stderr)
         failed = bool(os.environ.get(clocks.REQUIRE_LANES))
+    missing: list[str] = []
+    languages = [name for name in building.LANGUAGES if building.build_if_older(name, missing)]
+    for reason in missing:
+        print(f"make chaos: {reason}", file=sys.stderr)
+    failed = failed or bool(missing)
     with tempfile.TemporaryDirectory(prefix="tokenmint-chaos-") as temporary:
         for plan in _plans(options, seed):
             directory = (options.keep or Path(temporary)) / plan.topology
             directory.mkdir(parents=True)
             ledger = Ledger()
             try:
-                asyncio.run(run(plan, directory, library, ledger))
+                asyncio.run(run(plan, directory, library, ledger, languages))
             except KeyboardInterrupt:
                 ledger.problems.append("it was interrupted")
             verdict = judge(ledger)

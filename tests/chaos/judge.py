@@ -13,6 +13,7 @@ from tests.chaos.excuses import AWAY, STAMP, P, R, excuse, kind_of, took_its_pla
 from tests.chaos.ledger import ORDER, Effect, KeyHistory, Ledger, Loss
 from tests.chaos.plan import IN_FLIGHT, LOSS_NOTICED, RECONNECT, SCHEDULE, STORE_WENT_BACK
 from tests.chaos.stores import FAILOVER
+from tests.chaos.watching import rules
 
 from tokenmint.keys.signing_keys import DECIDED_LIMIT
 from tokenmint.keys.types import KeyState
@@ -40,7 +41,7 @@ class WrongToken:
 REVOCATION: Final = "a revocation reaches every replica within a second"
 WATCHERS: Final = "every watcher learns of a change within a second"
 CALLS: Final = "no call fails but for a fault that excuses it"
-PACED: Final = frozenset({REVOCATION, WATCHERS})
+PACED: Final = frozenset({REVOCATION, WATCHERS, rules.SOON})
 """Promises about how soon, which hold on a machine that has nothing else to do."""
 
 
@@ -97,7 +98,7 @@ def judge(ledger: Ledger) -> Verdict:
         verdict.add(REVOCATION, f"{ledger.revocation} s")
     if not ledger.notices or max(ledger.notices) > NOTICE_BOUND:
         verdict.add(WATCHERS, f"{max(ledger.notices, default=-1)} s")
-    for promise, what in ledger.breaches:
+    for promise, what in [*ledger.breaches, *rules.breaches(ledger)]:
         verdict.add(promise, what)
     for problem in ledger.problems:
         verdict.add("the run itself", problem)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tests.chaos.plan import SCHEDULE
+from tests.chaos.watching.seen import Seen
 
 from tokenmint.keys.types import KeyRing, KeyState
 
@@ -214,6 +215,8 @@ class Ledger:
     """Promises that did not hold while a fault was made, and how."""
     denials: Counter[str] = field(default_factory=Counter)
     """How often it was tried to get a token that must be refused, by kind."""
+    seen: Seen = field(default_factory=Seen)
+    """Of verifiers that follow revocations."""
     ring: KeyRing | None = None
     """The store's records at the last look."""
     looked: float = float("-inf")

@@ -13,8 +13,10 @@ PREFIX: Final = "tm:"
 ALGORITHMS: Final = ("ES256", "EdDSA", "RS256")
 REPLICAS, WORKERS = 3, 2
 LIFETIME: Final = 4.0
+WATCHED_LIFETIME: Final = 12.0
+"""Of the tokens that are revoked, so that they are judged also by verifiers whose stream was away for some seconds."""
 SCHEDULE: Final = Schedule(
-    replica_lag=1.5, max_age=1.0, verifier_cache=2.0, max_lifetime=LIFETIME, skew=0.25, rotation_interval=4.5
+    replica_lag=1.5, max_age=1.0, verifier_cache=2.0, max_lifetime=WATCHED_LIFETIME, skew=0.25, rotation_interval=4.5
 )
 RECONNECT: Final = 1.5  # seconds that a replica may take to find the store again after R
 IN_FLIGHT: Final = 0.25  # seconds by which a call may be under way, or a clock be read late, on a busy machine
@@ -29,6 +31,10 @@ CLOCK_WRONG: Final = frozenset({"CLOCK_WRONG", "SIGNER_UNAVAILABLE"})
 """Reasons with which exchanges are refused while a replica's clock is wrong."""
 ONCE: Final = "https://once.example"
 """The audience for which each subject token is exchanged once."""
+WATCHED: Final = "https://watched.example"
+"""The audience of the verifiers that follow revocations."""
+WATCHED_CLIENTS: Final = ("web-1", "web-2")
+"""The clients that get tokens for it. No other has tokens that are revoked by client."""
 ACCEPT_STORE: Final = ("keys", "accept-store", "--yes")
 """How an operator accepts on a replica's machine that the store has lost changes."""
 
@@ -61,6 +67,16 @@ allow_private = true
 [clients.web]
 secrets = ["sha256:{CLIENT.fingerprint()}"]
 
+[clients.web-1]
+secrets = ["sha256:{CLIENT.fingerprint()}"]
+
+[clients.web-2]
+secrets = ["sha256:{CLIENT.fingerprint()}"]
+
+[clients.watcher]
+secrets = ["sha256:{CLIENT.fingerprint()}"]
+serves = ["{WATCHED}"]
+
 [operators.root]
 secrets = ["sha256:{OPERATOR.fingerprint()}"]
 roles = ["viewer", "operator", "security"]
@@ -72,6 +88,15 @@ providers = ["idp"]
 algorithm = "%(algorithm)s"
 lifetime = "4s"
 max_lifetime = "4s"
+on_missing_profile = "without"
+"""
+WATCHED_AUDIENCE = f"""
+[audiences."{WATCHED}"]
+clients = ["{WATCHED_CLIENTS[0]}", "{WATCHED_CLIENTS[1]}"]
+providers = ["idp"]
+algorithm = "ES256"
+lifetime = "{WATCHED_LIFETIME:.0f}s"
+max_lifetime = "{WATCHED_LIFETIME:.0f}s"
 on_missing_profile = "without"
 """
 
@@ -100,5 +125,6 @@ def configure(directory: Path, issuer: str, min_replicas: int) -> Path:
     config = directory / "tokenmint.toml"
     tables = [AUDIENCE % {"audience": audience(name), "algorithm": name} for name in ALGORITHMS]
     tables.append(AUDIENCE % {"audience": ONCE, "algorithm": "ES256"} + "single_use = true\n")
+    tables.append(WATCHED_AUDIENCE)
     config.write_text(CONFIG % {"issuer": issuer, "min_replicas": min_replicas} + "".join(tables))
     return config

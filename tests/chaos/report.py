@@ -8,6 +8,7 @@ from tests.chaos.excuses import windows
 from tests.chaos.judge import Verdict
 from tests.chaos.ledger import Ledger
 from tests.chaos.plan import REPLICAS, SCHEDULE, WORKERS, Plan
+from tests.chaos.watching import rules
 
 SHOWN = 5  # breaches of each promise
 
@@ -46,6 +47,7 @@ def show(plan: Plan, ledger: Ledger, verdict: Verdict) -> None:
         f"               {ledger.revocation_parts}\n"
         f"WatchKeySet    {len(ledger.notices)} notices, the last after "
         f"{_milliseconds(max(ledger.notices, default=None))}\n"
+        f"{rules.lines(ledger)}"
         f"the lane       stood still {len(ledger.stalls)} times, "
         f"{_milliseconds(max((end - start for start, end in ledger.stalls), default=0.0))} at most\n"
         f"wrong tokens   {len(verdict.wrong)}\n"

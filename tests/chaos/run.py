@@ -21,6 +21,7 @@ from tests.chaos.proxy import Proxies
 from tests.chaos.quiet import Quiet
 from tests.chaos.recorder import note_stalls, record
 from tests.chaos.verifiers import Verifiers
+from tests.chaos.watching.watching import Watching
 from tests.issuer import Issuer, ec_key
 from tests.issuer import serving as issuing
 
@@ -34,8 +35,11 @@ MEASURE_LIMIT: Final = 90.0  # seconds
 RECORD_LIMIT: Final = 30.0  # seconds for the last look at the store
 
 
-async def run(plan: Plan, directory: Path, library: Path | None, ledger: Ledger) -> None:
-    """Run one topology and write down what was seen. Without libfaketime (``library``) no clock is moved."""
+async def run(plan: Plan, directory: Path, library: Path | None, ledger: Ledger, languages: list[str]) -> None:
+    """Run one topology and write down what was seen.
+
+    Without libfaketime (``library``) no clock is moved. Verifiers of these ``languages`` follow revocations.
+    """
     dice, quiet = Random(f"load {plan.seed}"), Quiet()
     issuer = Issuer(key=ec_key(), algorithm="ES256")
     faults_dice = Random(f"faults {plan.seed}")
@@ -51,9 +55,11 @@ async def run(plan: Plan, directory: Path, library: Path | None, ledger: Ledger)
         faults = Faults(scene, kinds_of(topology, clocks=library is not None))
         verifiers = Verifiers(fleet, ledger, dice)
         load = Load(fleet, ledger, issuer, dice, verifiers.add, quiet)
+        watching = Watching(fleet, issuer, plan.seed, quiet, ledger.seen)
+        await stack.enter_async_context(watching.running(languages, directory / "verifiers"))
         ledger.began = time.time()
         try:
-            await _under_load(plan, scene, faults, load, verifiers)
+            await _under_load(plan, scene, faults, load, verifiers, watching)
         finally:
             for replica in fleet:
                 ledger.outages += [(start, end, replica.number) for start, end in replica.outages]
@@ -72,13 +78,16 @@ async def _proxies(topology: stores.Topology) -> AsyncIterator[Proxies]:
         await proxies.stop()
 
 
-async def _under_load(plan: Plan, scene: Scene, faults: Faults, load: Load, verifiers: Verifiers) -> None:
+async def _under_load(
+    plan: Plan, scene: Scene, faults: Faults, load: Load, verifiers: Verifiers, watching: Watching
+) -> None:
     calm, over, unused, ledger = asyncio.Event(), asyncio.Event(), asyncio.Event(), scene.ledger
     async with asyncio.TaskGroup() as group:
         recorder = group.create_task(record(scene.topology.url, ledger, unused))
         using = [
             group.create_task(note_stalls(ledger, over)),
             group.create_task(verifiers.run(over)),
+            group.create_task(watching.run(calm, over)),
             *(
                 group.create_task(load.exchanges(replica, turn, over))
                 for replica in scene.fleet
@@ -95,7 +104,7 @@ async def _under_load(plan: Plan, scene: Scene, faults: Faults, load: Load, veri
         await _until_done(plan, scene, faults)
         calm.set()
         await asyncio.gather(*changing, breaking)
-        await _conclude(scene, load)
+        await _conclude(scene, load, watching)
         over.set()
         await asyncio.gather(*using)
         unused.set()
@@ -117,13 +126,14 @@ async def _until_done(plan: Plan, scene: Scene, faults: Faults) -> None:
         await asyncio.sleep(0.5)
 
 
-async def _conclude(scene: Scene, load: Load) -> None:
+async def _conclude(scene: Scene, load: Load, watching: Watching) -> None:
     """Measure in calm, and look at what is there in the end, whether or not it could be measured."""
     ledger = scene.ledger
     there: list[replicas.Replica] = []
     try:
         await scene.usable()
         await asyncio.sleep(SETTLE)
+        await watching.settle()
         there = serving(scene.fleet)
         if there:
             with contextlib.suppress(TimeoutError):  # told as a revocation that was not measured

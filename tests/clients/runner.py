@@ -6,7 +6,6 @@ TOKENMINT_REQUIRE_LANES is set: then that is a failure.
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from tests.clients.building import LANGUAGES, build
 from tests.clients.driver import Driver
 from tests.clients.scenario import Play, expand
 from tests.clients.world import World, wait_for, world
@@ -23,9 +23,6 @@ from tests.issuer import Issuer
 from tests.process import CLIENT, environment
 
 HERE: Final = Path(__file__).parent
-LANGUAGES: Final = ("python", "go", "node", "java")
-MISSING: Final = 77  # the status of a script whose toolchain is not there
-BUILD_LIMIT: Final = 900.0  # seconds
 EXAMPLE_LIMIT: Final = 300.0  # seconds
 README: Final = "README's example in an empty project"
 EXAMPLES: Final = "examples: caller and service"
@@ -57,24 +54,6 @@ def main() -> int:
     for failure in failures:
         print(f"\nFAILED {failure}")
     return 1 if failures else 0
-
-
-def build(language: str, failures: list[str]) -> bool:
-    """Build a language's package and driver; return whether they are there."""
-    print(f"building {language} ...", file=sys.stderr)
-    script = HERE / "drivers" / language / "build"
-    if not script.exists():
-        failures.append(f"{language}: there is no driver")
-        return False
-    done = subprocess.run([script], capture_output=True, text=True, timeout=BUILD_LIMIT, check=False)
-    if done.returncode == MISSING:
-        line = f"{language}: skipped: {done.stderr.strip()}"
-        print(line)
-        if os.environ.get("TOKENMINT_REQUIRE_LANES"):
-            failures.append(line)
-    elif done.returncode:
-        failures.append(f"{language}: build: {(done.stdout + done.stderr)[-3000:]}")
-    return done.returncode == 0
 
 
 def play_all(

@@ -69,6 +69,7 @@ public final class Driver {
     private final TokenmintClient client;
     private final TokenSource source;
     private final Map<String, Verifier> verifiers = new HashMap<>();
+    private final Map<String, Revocations> followed = new HashMap<>();
     private final Map<String, TxnTokenVerifier> domains = new HashMap<>();
     private final List<Runnable> stops = new ArrayList<>();
     private volatile Duration offset = Duration.ZERO;
@@ -93,7 +94,12 @@ public final class Driver {
 
     private Driver(Map<String, Object> command) throws Exception {
         configuration = command;
-        var builder = TokenmintClient.builder(text(command, "target")).authorities(Path.of(text(command, "ca_file")));
+        var builder = TokenmintClient.builder(text(command, "target"));
+        if (command.containsKey("ca_file")) {
+            builder.authorities(Path.of(text(command, "ca_file")));
+        } else {
+            builder.plaintext();
+        }
         prove(builder, JSONObjectUtils.getJSONObject(command, "credential"));
         if (command.containsKey("timeout")) {
             builder.timeout(duration(command, "timeout"));
@@ -147,9 +153,13 @@ public final class Driver {
                 if (text(configuration, "revocations").equals("accept")) {
                     revocations.acceptWhenLagging();
                 }
-                Revocations followed = revocations.build();
-                stops.add(followed::close);
-                builder.revocations(followed);
+                if (configuration.containsKey("max_lag")) {
+                    revocations.maxLag(duration(configuration, "max_lag"));
+                }
+                Revocations built = revocations.build();
+                followed.put(name, built);
+                stops.add(built::close);
+                builder.revocations(built);
             }
             if (configuration.containsKey("status_lists")) {
                 var lists = StatusLists.builder();
@@ -178,6 +188,7 @@ public final class Driver {
                 yield Map.of();
             }
             case "verify" -> verify(command);
+            case "lag" -> lag(text(command, "audience"));
             case "verify_txn" -> verifyTxn(command);
             case "txn_header" -> command.containsKey("values")
                     ? Map.of("token", TxnTokenHeader.received(texts(command, "values")))
@@ -195,6 +206,16 @@ public final class Driver {
         shown.put("claims", token.claims());
         shown.put("actor", token.actor());
         shown.put("confirmation", token.confirmation());
+        return shown;
+    }
+
+    private Map<String, Object> lag(String audience) {
+        verifier(audience);
+        followed.get(audience).start();
+        Duration lag = followed.get(audience).lag();
+        Map<String, Object> shown = new HashMap<>();
+        shown.put("lag", lag.compareTo(Duration.ofDays(365)) < 0 ? lag.toMillis() / 1000.0 : null);
+        shown.put("failure", followed.get(audience).failure());
         return shown;
     }
 

@@ -55,10 +55,10 @@ function configure(command) {
   const client = new Client({
     target: command.target,
     credential: credentialOf(command.credential),
-    ca: readFileSync(command.ca_file),
+    ...(command.ca_file === undefined ? { plaintext: true } : { ca: readFileSync(command.ca_file) }),
     ...(command.timeout === undefined ? {} : { timeout: command.timeout }),
   });
-  state = { command, client, offset: 0, verifiers: new Map(), domains: new Map(), stops: [] };
+  state = { command, client, offset: 0, verifiers: new Map(), followed: new Map(), domains: new Map(), stops: [] };
   const store = new MemoryStore(command.max_entries ?? 10_000);
   state.source = new TokenSource(client, { store, clock });
   return {};
@@ -75,7 +75,9 @@ function verifier(audience) {
     if (state.command.status_lists !== undefined) {
       revocations = new StatusLists({ whenUnavailable: state.command.status_lists });
     } else if (state.command.revocations !== undefined) {
-      revocations = new Revocations({ client: state.client, audience, whenLagging: state.command.revocations });
+      const { revocations: whenLagging, max_lag: maxLag } = state.command;
+      revocations = new Revocations({ client: state.client, audience, whenLagging, maxLag });
+      state.followed.set(audience, revocations);
       state.stops.push(() => revocations.close());
     }
     const options = { issuer, audience, jwksUrl, clock, acceptBound, algorithms, tokenType, revocations };
@@ -170,6 +172,13 @@ const commands = {
   async verify(command) {
     const { claims, actor = null, confirmation = null } = await verifier(command.audience).verify(command.token);
     return { claims, actor, confirmation };
+  },
+  lag(command) {
+    verifier(command.audience);
+    const followed = state.followed.get(command.audience);
+    void followed.start();
+    const { lag, failure } = followed;
+    return { lag: Number.isFinite(lag) ? lag : null, failure };
   },
   async verify_txn(command) {
     if (!state.domains.has(command.audience)) {

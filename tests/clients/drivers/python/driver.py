@@ -95,12 +95,12 @@ class State:
         self.offset = 0.0
         self.command = command
         timeout = {"timeout": command["timeout"]} if "timeout" in command else {}
-        self.client = GatheringClient(
-            command["target"], credential(command["credential"]), ca_file=command["ca_file"], **timeout
-        )
+        security = {"ca_file": command["ca_file"]} if "ca_file" in command else {"plaintext": True}
+        self.client = GatheringClient(command["target"], credential(command["credential"]), **security, **timeout)
         store = MemoryStore(command["max_entries"]) if "max_entries" in command else None
         self.source = TokenSource(self.client, store=store, clock=self.clock)
         self.verifiers: dict[str, Verifier] = {}
+        self.followed: dict[str, Revocations] = {}
         self.txn_verifiers: dict[str, TxnTokenVerifier] = {}
         self.stops: list[Callable[[], object]] = []
 
@@ -121,8 +121,8 @@ class State:
             return StatusLists(when_unavailable=self.command["status_lists"])
         if "revocations" not in self.command:
             return None
-        when_lagging = self.command["revocations"]
-        revocations = Revocations(self.client, audience, when_lagging=when_lagging, clock=self.clock)
+        options = {"when_lagging": self.command["revocations"], "clock": self.clock} | given(self.command, "max_lag")
+        self.followed[audience] = revocations = Revocations(self.client, audience, **options)
         self.stops.append(revocations.close)
         return revocations
 
@@ -314,10 +314,17 @@ def call_grpc(state: State, command: Command) -> Command:
         return {"code": "OK", "body": answer.etag}
 
 
+def lag(state: State, command: Command) -> Command:
+    state.verifier(command["audience"])
+    followed = state.followed[command["audience"]]
+    followed.start(0.0)
+    return {"lag": followed.lag if followed.begun else None, "failure": followed.error}
+
+
 COMMANDS: dict[str, Callable[[State, Command], Command]] = {
     "exchange": exchange, "batch": batch, "token": token, "concurrent": concurrent, "advance": advance,
     "verify": verify, "protect": protect, "call_http": call_http, "call_grpc": call_grpc,
-    "verify_txn": verify_txn, "txn_header": txn_header,
+    "verify_txn": verify_txn, "txn_header": txn_header, "lag": lag,
 }  # fmt: skip
 
 

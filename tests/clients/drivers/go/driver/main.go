@@ -38,6 +38,7 @@ type command struct {
 	Issuer             string     `json:"issuer"`
 	KeySetURL          string     `json:"jwks_url"`
 	Revocations        string     `json:"revocations"`
+	MaxLag             float64    `json:"max_lag"`
 	StatusLists        string     `json:"status_lists"`
 	Timeout            float64    `json:"timeout"`
 	MaxEntries         int        `json:"max_entries"`
@@ -97,12 +98,16 @@ const gathering = 200 * time.Millisecond
 
 type object = map[string]any
 
+// neverFollowed is a lag before the first snapshot: no driver lives for so long.
+const neverFollowed = 365 * 24 * time.Hour
+
 // state is what configure makes.
 type state struct {
 	command   command
 	client    *tokenmint.Client
 	source    *tokenmint.TokenSource
 	verifiers map[string]*tokenmint.Verifier
+	followed  map[string]*tokenmint.Revocations
 	domains   map[string]*tokenmint.TxnTokenVerifier
 	stops     []func()
 	mutex     sync.Mutex
@@ -118,9 +123,12 @@ func (s *state) Exchange(ctx context.Context, request tokenmint.ExchangeRequest)
 }
 
 func configure(given command) (*state, error) {
-	s := &state{command: given, verifiers: map[string]*tokenmint.Verifier{}}
+	s := &state{command: given, verifiers: map[string]*tokenmint.Verifier{}, followed: map[string]*tokenmint.Revocations{}}
 	s.domains = map[string]*tokenmint.TxnTokenVerifier{}
-	options := []tokenmint.Option{tokenmint.WithCAFile(given.CAFile), given.Credential.option()}
+	options := []tokenmint.Option{tokenmint.WithPlaintext(), given.Credential.option()}
+	if given.CAFile != "" {
+		options[0] = tokenmint.WithCAFile(given.CAFile)
+	}
 	if given.Timeout > 0 {
 		options = append(options, tokenmint.WithTimeout(duration(given.Timeout)))
 	}
@@ -168,7 +176,11 @@ func (s *state) verifier(audience string) (*tokenmint.Verifier, error) {
 		if s.command.Revocations == "accept" {
 			lagging = append(lagging, tokenmint.WithAcceptWhenLagging())
 		}
+		if s.command.MaxLag > 0 {
+			lagging = append(lagging, tokenmint.WithMaxLag(duration(s.command.MaxLag)))
+		}
 		revocations := tokenmint.NewRevocations(s.client, audience, lagging...)
+		s.followed[audience] = revocations
 		s.stops = append(s.stops, revocations.Close)
 		options = append(options, tokenmint.WithRevocations(revocations))
 	}
@@ -223,6 +235,8 @@ func (s *state) do(ctx context.Context, given command) (any, error) {
 			answer["confirmation"] = claims.Confirmation
 		}
 		return answer, nil
+	case "lag":
+		return s.lag(given)
 	case "verify_txn":
 		return s.verifyTxn(ctx, given)
 	case "txn_header":
@@ -235,6 +249,19 @@ func (s *state) do(ctx context.Context, given command) (any, error) {
 		return s.callGRPC(ctx, given)
 	}
 	return nil, fmt.Errorf("unknown command %q", given.Do)
+}
+
+func (s *state) lag(given command) (any, error) {
+	if _, err := s.verifier(given.Audience); err != nil {
+		return nil, err
+	}
+	followed := s.followed[given.Audience]
+	followed.Start()
+	answer := object{"lag": nil, "failure": followed.Failure()}
+	if lag := followed.Lag(); lag < neverFollowed {
+		answer["lag"] = lag.Seconds()
+	}
+	return answer, nil
 }
 
 func (s *state) verifyTxn(ctx context.Context, given command) (any, error) {

@@ -71,9 +71,13 @@ func (k *DPoPKey) Format(state fmt.State, _ rune) {
 // Proof returns a proof for one request with a token (RFC 9449 section 4.2). Query and fragment of address are left out. nonce is
 // the latest DPoP-Nonce of the service, or "".
 func (k *DPoPKey) Proof(method string, address *url.URL, token, nonce string) (string, error) {
+	path := address.EscapedPath()
+	if path == "" {
+		path = "/"
+	}
 	claims := map[string]any{
 		"jti": rand.Text(), "htm": method, "iat": time.Now().Unix(), "ath": hashOf([]byte(token)),
-		"htu": (&url.URL{Scheme: address.Scheme, Host: address.Host, Path: address.Path, RawPath: address.RawPath}).String(),
+		"htu": address.Scheme + "://" + address.Host + path,
 	}
 	if nonce != "" {
 		claims["nonce"] = nonce

@@ -20,7 +20,7 @@ from tests.clients import minter
 from tests.issuer import Issuer, ec_key, serving
 from tests.unit.clients.test_middleware import uvicorn_of
 
-from tokenmint_client import AsyncVerifier, Client, ProtectedResource, PublicClient, Revocations
+from tokenmint_client import AsyncVerifier, Client, KeySetUnavailable, ProtectedResource, PublicClient, Revocations
 from tokenmint_client.mcp import McpTokenMiddleware, McpTokenVerifier, McpUnavailableMiddleware
 
 pytestmark = pytest.mark.slow
@@ -219,3 +219,24 @@ def test_a_session_belongs_to_the_principal_that_began_it(
 
 def _bearer(token: str, **more: str) -> dict[str, str]:
     return {**HEADERS, "Authorization": f"Bearer {token}", **more}
+
+
+async def test_an_application_that_verifies_further_tokens_keeps_its_own_answer(keys: Keys) -> None:
+    keys.issuer.status = 503
+    verifier = McpTokenVerifier(verifier_of(keys))
+    sent: list[Any] = []
+
+    async def application(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        with pytest.raises(KeySetUnavailable):
+            await verifier.verify_token(token_of())
+        await send({"type": "http.response.body", "body": b"well"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    await McpUnavailableMiddleware(application)({"type": "http"}, receive, send)
+    assert [message.get("status", message.get("body")) for message in sent] == [200, b"well"]

@@ -81,10 +81,11 @@ public final class DpopKey {
      * @param nonce the latest {@code DPoP-Nonce} of the service, or ""
      */
     public String proof(String method, URI address, String token, String nonce) {
+        String path = address.getRawPath().isEmpty() ? "/" : address.getRawPath();
         Map<String, Object> claims = new LinkedHashMap<>(Map.of(
                 "jti", UUID.randomUUID().toString(),
                 "htm", method,
-                "htu", address.getScheme() + "://" + address.getRawAuthority() + address.getRawPath(),
+                "htu", address.getScheme() + "://" + address.getRawAuthority() + path,
                 "iat", Instant.now().getEpochSecond(),
                 "ath", DpopProof.hash(token.getBytes(StandardCharsets.UTF_8))));
         if (!nonce.isEmpty()) {

@@ -43,11 +43,20 @@ type BoundSource struct {
 	subject  Subject
 	audience string
 	scopes   []string
+	dpop     *DPoPKey
 }
 
 // For returns a source of tokens for audience, on behalf of whom subject names.
 func (s *TokenSource) For(subject Subject, audience string, scopes ...string) *BoundSource {
-	return &BoundSource{s, subject, audience, scopes}
+	return &BoundSource{source: s, subject: subject, audience: audience, scopes: scopes}
+}
+
+// WithDPoP returns a source like this one whose tokens are bound to a key. Its [BoundSource.Transport] sends a proof of the key
+// with each request (RFC 9449 section 7.1). gRPC has no such proofs.
+func (b *BoundSource) WithDPoP(key *DPoPKey) *BoundSource {
+	other := *b
+	other.dpop = key
+	return &other
 }
 
 // Get returns a token. It fails as [TokenSource.Get] does, and as the subject does.
@@ -56,15 +65,15 @@ func (b *BoundSource) Get(ctx context.Context) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.source.Get(ctx, subjectToken, b.audience, b.scopes...)
+	request := ExchangeRequest{SubjectToken: subjectToken, Audience: b.audience, Scopes: b.scopes}
+	if b.dpop != nil {
+		request.DPoPThumbprint = b.dpop.thumbprint
+	}
+	return b.source.Exchange(ctx, request)
 }
 
-// authorization is the value of the header that presents the token.
-func (b *BoundSource) authorization(ctx context.Context) (string, error) {
-	token, err := b.Get(ctx)
-	if err != nil {
-		return "", err
-	}
+// bearer is the value of the header that presents a token without a proof.
+func (b *BoundSource) bearer(token *Token) (string, error) {
 	if token.TokenType != "" && !strings.EqualFold(token.TokenType, "Bearer") {
 		return "", fmt.Errorf("tokenmint: a token for %s is presented as %s, not as Bearer", b.audience, token.TokenType)
 	}
@@ -85,7 +94,11 @@ type perRPC struct {
 }
 
 func (p perRPC) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
-	value, err := p.bound.authorization(ctx)
+	token, err := p.bound.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	value, err := p.bound.bearer(token)
 	if err != nil {
 		return nil, err
 	}
@@ -129,16 +142,50 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if !t.allowed[originOf(request.URL)] {
 		return t.base.RoundTrip(request)
 	}
-	value, err := t.bound.authorization(request.Context())
+	token, err := t.bound.Get(request.Context())
+	var presented *http.Request
+	if err == nil {
+		presented, err = t.presented(request, token)
+	}
 	if err != nil {
 		if request.Body != nil {
 			_ = request.Body.Close()
 		}
 		return nil, err
 	}
-	request = request.Clone(request.Context())
-	request.Header.Set("Authorization", value)
-	return t.base.RoundTrip(request)
+	answer, err := t.base.RoundTrip(presented)
+	if err != nil || t.bound.dpop == nil || !t.bound.dpop.hasToRepeat(originOf(request.URL), answer) {
+		return answer, err
+	}
+	return t.repeated(request, token, answer)
+}
+
+// presented returns a copy of a request with the token: its type decides the scheme (RFC 9449 section 7.1).
+func (t *transport) presented(request *http.Request, token *Token) (*http.Request, error) {
+	made := request.Clone(request.Context())
+	if t.bound.dpop != nil && strings.EqualFold(token.TokenType, "DPoP") {
+		return made, t.bound.dpop.prove(made, originOf(request.URL), token.Value)
+	}
+	value, err := t.bound.bearer(token)
+	made.Header.Set("Authorization", value)
+	return made, err
+}
+
+// repeated sends a request again, with the nonce of the service that refused it. A body that can be read once is not sent twice.
+func (t *transport) repeated(request *http.Request, token *Token, refused *http.Response) (*http.Response, error) {
+	hasBody := request.Body != nil && request.Body != http.NoBody
+	if hasBody && request.GetBody == nil {
+		return refused, nil
+	}
+	again, err := t.presented(request, token)
+	if err == nil && hasBody {
+		again.Body, err = request.GetBody()
+	}
+	if err != nil {
+		return refused, nil //nolint:nilerr // the service's answer says more
+	}
+	_ = refused.Body.Close()
+	return t.base.RoundTrip(again)
 }
 
 func originOf(of *url.URL) string { return strings.ToLower(of.Scheme + "://" + hostAndPort(of)) }

@@ -9,9 +9,20 @@ import {
   status,
 } from "@grpc/grpc-js";
 import { bearerToken, current, missingScopes, UNAVAILABLE, type SubjectToken } from "./bearer.js";
+import { bearer } from "./dpopkey.js";
 import { KeySetUnavailable, TokenmintError, VerificationError } from "./errors.js";
 import type { GetOptions, TokenSource } from "./source.js";
 import type { VerifiedToken, Verifier } from "./verifier.js";
+
+/** Returns the `authorization` of a call. @throws RangeError where the token is bound to a key: gRPC has no proofs of one. */
+async function presented(
+  source: TokenSource,
+  subjectToken: SubjectToken,
+  audience: string,
+  options: GetOptions,
+): Promise<string> {
+  return bearer(await source.get(current(subjectToken), audience, options), audience);
+}
 
 /** Returns call credentials, for a TLS channel (`credentials.combineChannelCredentials`) or a single call. */
 export function callCredentials(
@@ -21,10 +32,10 @@ export function callCredentials(
   options: GetOptions = {},
 ): CallCredentials {
   return credentials.createFromMetadataGenerator((_, done) => {
-    source.get(current(subjectToken), audience, options).then(
-      (token) => {
+    presented(source, subjectToken, audience, options).then(
+      (value) => {
         const metadata = new Metadata();
-        metadata.set("authorization", `Bearer ${token.value}`);
+        metadata.set("authorization", value);
         done(null, metadata);
       },
       (error: unknown) => {
@@ -44,15 +55,16 @@ export function tokenInterceptor(
   return (callOptions, nextCall) =>
     new InterceptingCall(nextCall(callOptions), {
       start(metadata, listener, next) {
-        source.get(current(subjectToken), audience, options).then(
-          (token) => {
-            metadata.set("authorization", `Bearer ${token.value}`);
+        presented(source, subjectToken, audience, options).then(
+          (value) => {
+            metadata.set("authorization", value);
             next(metadata, listener);
           },
           (error: unknown) => {
             const known = error instanceof TokenmintError;
             const code = known ? status[error.code as keyof typeof status] : status.INTERNAL;
-            const details = known ? `${error.reason}: ${error.message}` : "no token";
+            const why = error instanceof RangeError ? error.message : "no token";
+            const details = known ? `${error.reason}: ${error.message}` : why;
             listener.onReceiveStatus({ code, details, metadata: new Metadata() });
           },
         );

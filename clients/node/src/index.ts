@@ -20,6 +20,7 @@ export {
   publicClient,
   workloadToken,
 } from "./credentials.js";
+export { DpopKey } from "./dpopkey.js";
 export {
   AccessDenied,
   CallerUnauthenticated,

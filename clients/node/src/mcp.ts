@@ -37,7 +37,7 @@ export function mcpTokenVerifier(
       } catch (error) {
         if (error instanceof TokenRejected) throw new InvalidTokenError(error.message);
         const response = answers.getStore();
-        if (response === undefined || !(error instanceof VerificationError)) {
+        if (response === undefined || response.headersSent || !(error instanceof VerificationError)) {
           throw error; // the SDK answers with 500, and not with 401, upon which clients would let their user sign in again
         }
         refuse(response, unavailable());
@@ -53,12 +53,10 @@ const answers = new AsyncLocalStorage<ServerResponse>();
  * Returns `check`, the SDK's `requireBearerAuth` with a verifier of `mcpTokenVerifier`, so that it answers 503 with
  * `Retry-After` while keys or revocations are not at hand. The SDK by itself answers 500.
  */
-export function mcpUnavailable<Q extends IncomingMessage, S extends ServerResponse, N>(
-  check: (request: Q, response: S, next: N) => unknown,
-): (request: Q, response: S, next: N) => void {
-  return (request, response, next) => {
-    answers.run(response, () => void check(request, response, next));
-  };
+export function mcpUnavailable<Q extends IncomingMessage, S extends ServerResponse, N, R>(
+  check: (request: Q, response: S, next: N) => R,
+): (request: Q, response: S, next: N) => R {
+  return (request, response, next) => answers.run(response, () => check(request, response, next));
 }
 
 /** Returns middleware for behind `requireToken`: it puts the token where transports of the SDK look for it, `request.auth`. */

@@ -34,13 +34,18 @@ def whoami() -> str:
     return f"{token.subject} by {acting} for {token.client_id}"
 
 
+def verifier(keys: Keys, revocations: Revocations | None = None) -> McpTokenVerifier:
+    """Our verifier, as the package wants one."""
+    return McpTokenVerifier(_verifier(keys, revocations), RESOURCE)
+
+
 def checking(keys: Keys, revocations: Revocations | None) -> Starlette:
     """A server that checks tokens itself, by our verifier."""
     auth = AuthSettings(
         issuer_url="https://login.example", resource_server_url=RESOURCE, required_scopes=["read"],
         validate_token_resource=True,
     )  # fmt: skip
-    server = MCPServer("orders", auth=auth, token_verifier=McpTokenVerifier(_verifier(keys, revocations), RESOURCE))
+    server = MCPServer("orders", auth=auth, token_verifier=verifier(keys, revocations))
     server.tool()(whoami)
     return server.streamable_http_app()
 
@@ -73,8 +78,8 @@ def with_middleware(keys: Keys, revocations: Revocations | None = None) -> Itera
     server = MCPServer("orders")
     server.tool()(whoami)
     resource = ProtectedResource(RESOURCE, ["https://login.example"], scopes_supported=["read"])
-    verifier = _verifier(keys, revocations)
-    app = McpTokenMiddleware(server.streamable_http_app(), verifier, resource=resource, scopes=["read"])
+    checks = _verifier(keys, revocations)
+    app = McpTokenMiddleware(server.streamable_http_app(), checks, resource=resource, scopes=["read"])
     with uvicorn_of(app, lifespan="on") as base:
         yield base
 

@@ -12,7 +12,7 @@ from tests.bearer_cases import AUDIENCE, ISSUER, Keys
 from tests.clients import minter
 from tests.issuer import Issuer, ec_key, serving
 
-from tokenmint_client import Client, PublicClient, Revocations
+from tokenmint_client import Client, KeySetUnavailable, PublicClient, Revocations
 
 pytestmark = pytest.mark.slow
 
@@ -138,6 +138,26 @@ def test_a_session_belongs_to_the_principal_that_began_it(
         assert "ada by nobody" in httpx.post(f"http://{base}/mcp", json=CALL, headers=_bearer(ada, **session)).text
         assert httpx.post(f"http://{base}/mcp", json=CALL, headers=_bearer(eve, **session)).status_code == 404
     assert ada not in caplog.text
+
+
+async def test_an_application_that_verifies_further_tokens_keeps_its_own_answer(keys: Keys, mcp: ModuleType) -> None:
+    keys.issuer.status = 503
+    sent: list[Any] = []
+
+    async def application(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        with pytest.raises(KeySetUnavailable):
+            await mcp.verifier(keys).verify_token(token_of())
+        await send({"type": "http.response.body", "body": b"well"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    await mcp.McpUnavailableMiddleware(application)({"type": "http"}, receive, send)
+    assert [message.get("status", message.get("body")) for message in sent] == [200, b"well"]
 
 
 def _bearer(token: str, **more: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ from tokenmint_client.credentials import (
     PublicClient,
     WorkloadToken,
 )
+from tokenmint_client.dpop_key import DpopKey
 from tokenmint_client.errors import (
     AccessDenied,
     CallerUnauthenticated,
@@ -43,7 +44,7 @@ from tokenmint_client.verifier import AsyncVerifier, Verifier
 __all__ = [
     "Client", "AsyncClient", "ExchangeOptions", "Token", "Target",
     "Credential", "ClientSecret", "ClientAssertion", "ClientCertificate", "WorkloadToken", "PublicClient",
-    "TokenSource", "AsyncTokenSource", "TokenStore", "Entry", "MemoryStore", "SessionStore",
+    "TokenSource", "AsyncTokenSource", "TokenStore", "Entry", "MemoryStore", "SessionStore", "DpopKey",
     "Verifier", "AsyncVerifier", "VerifiedToken", "Revocations", "StatusLists", "current_token",
     "ProtectedResource", "RequestProof",
     "TokenmintError", "InvalidRequest", "SubjectTokenRejected", "CallerUnauthenticated", "AccessDenied", "RateLimited",

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import grpc
 import grpc.aio
 
+from tokenmint_client.dpop_key import bearer
 from tokenmint_client.source import AsyncTokenSource, TokenSource
 from tokenmint_client.subject import SubjectToken, current
 
@@ -21,11 +22,11 @@ def call_credentials(
     class Plugin(grpc.AuthMetadataPlugin):
         def __call__(self, _: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
             try:
-                token = source.get(current(subject_token), audience, scopes=scopes)
+                value = bearer(source.get(current(subject_token), audience, scopes=scopes), audience)
             except Exception as error:  # noqa: BLE001  # it ends this call and not gRPC's thread
                 callback((), error)
             else:
-                callback((("authorization", f"Bearer {token.value}"),), None)
+                callback((("authorization", value),), None)
 
     return grpc.metadata_call_credentials(Plugin())
 
@@ -39,8 +40,8 @@ class _Details(NamedTuple):
     compression: grpc.Compression | None
 
 
-def _with_token(details: Any, token: str) -> Any:
-    metadata = [*(details.metadata or ()), ("authorization", f"Bearer {token}")]
+def _with_token(details: Any, authorization: str) -> Any:
+    metadata = [*(details.metadata or ()), ("authorization", authorization)]
     return _Details(
         details.method,
         details.timeout,
@@ -65,25 +66,28 @@ class TokenInterceptor(
         audience: the called service's audience.
         scopes: default: all that the audience grants this client.
 
-    A call raises ``TokenmintError`` where no token can be had.
+    A call raises ``TokenmintError`` where no token can be had, and ``ValueError`` where it is no bearer token: gRPC has
+    no proofs of a key.
     """
 
     def __init__(
         self, source: TokenSource, subject_token: SubjectToken, audience: str, *, scopes: Sequence[str] = ()
     ) -> None:
-        self._token: Callable[[], str] = lambda: source.get(current(subject_token), audience, scopes=scopes).value
+        self._authorization: Callable[[], str] = lambda: bearer(
+            source.get(current(subject_token), audience, scopes=scopes), audience
+        )
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        return continuation(_with_token(client_call_details, self._token()), request)
+        return continuation(_with_token(client_call_details, self._authorization()), request)
 
     def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        return continuation(_with_token(client_call_details, self._token()), request)
+        return continuation(_with_token(client_call_details, self._authorization()), request)
 
     def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
-        return continuation(_with_token(client_call_details, self._token()), request_iterator)
+        return continuation(_with_token(client_call_details, self._authorization()), request_iterator)
 
     def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
-        return continuation(_with_token(client_call_details, self._token()), request_iterator)
+        return continuation(_with_token(client_call_details, self._authorization()), request_iterator)
 
 
 class _Async:
@@ -98,7 +102,7 @@ class _Async:
     async def _continue(self, continuation: Any, details: grpc.aio.ClientCallDetails, request: Any) -> Any:
         token = await self._source.get(current(self._subject_token), self._audience, scopes=self._scopes)
         metadata = grpc.aio.Metadata(*(details.metadata or ()))
-        metadata.add("authorization", f"Bearer {token.value}")
+        metadata.add("authorization", bearer(token, self._audience))
         new = grpc.aio.ClientCallDetails(
             details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
         )

@@ -61,7 +61,10 @@ class _Request:
     """The request that is being served."""
 
     is_undecided: bool = False
-    """Whether its token could be neither accepted nor refused."""
+    """Whether a token could be neither accepted nor refused."""
+    is_answered: bool = False
+    is_failed: bool = False
+    """Whether the application failed, because of the token: its answer is not sent."""
 
 
 _request: ContextVar[_Request] = ContextVar("tokenmint_mcp_request")
@@ -85,17 +88,21 @@ class McpUnavailableMiddleware:
         entered = _request.set(request)
 
         async def answer(message: MutableMapping[str, Any]) -> None:
-            if not request.is_undecided:
+            if not request.is_answered and request.is_undecided and message.get("status") == 500:
+                request.is_failed = True
+            if not request.is_failed:
+                request.is_answered = True
                 await send(message)
 
         try:
             await self._app(scope, receive, answer)
         except Exception:
-            if not request.is_undecided:  # its cause is in the log of the verifier
+            if request.is_answered or not request.is_undecided:
                 raise
+            request.is_failed = True  # its cause is in the log of the verifier
         finally:
             _request.reset(entered)
-        if request.is_undecided:
+        if request.is_failed:
             await refuse(scope, send, unavailable())
 
 

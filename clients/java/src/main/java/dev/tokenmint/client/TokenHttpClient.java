@@ -12,7 +12,8 @@ import java.util.concurrent.CompletableFuture;
 import java.util.function.Supplier;
 
 /**
- * Sends HTTP requests with a token to one origin, and refuses others: a token must not go to whom it is not for. The client
+ * Sends HTTP requests with a token to one origin, and refuses others: a token must not go to whom it is not for. The type of the
+ * token decides how it is presented: as {@code Bearer}, or as {@code DPoP} with a proof. The client
  * underneath must not follow redirects, which it would with the token.
  */
 public final class TokenHttpClient {
@@ -22,6 +23,7 @@ public final class TokenHttpClient {
     private final String audience;
     private final List<String> scopes;
     private final String origin;
+    private final DpopKey dpop; // or null
 
     /**
      * A client of {@code origin}.
@@ -49,27 +51,51 @@ public final class TokenHttpClient {
         this.audience = Objects.requireNonNull(audience);
         this.scopes = List.of(scopes);
         this.origin = originOf(origin);
+        dpop = null;
+    }
+
+    private TokenHttpClient(TokenHttpClient other, DpopKey key) {
+        http = other.http;
+        source = other.source;
+        subjectToken = other.subjectToken;
+        audience = other.audience;
+        scopes = other.scopes;
+        origin = other.origin;
+        dpop = key;
+    }
+
+    /** Returns a client like this one whose tokens are bound to a key, and whose requests have a proof of it (RFC 9449). */
+    public TokenHttpClient withDpop(DpopKey key) {
+        return new TokenHttpClient(this, Objects.requireNonNull(key));
     }
 
     /**
      * Sends a request with the token and waits for its answer.
      *
      * @throws CallException where there is no token
+     * @throws IllegalStateException where the token can't be presented: it is of another type, or bound to a key that is not here
      */
     public <T> HttpResponse<T> send(HttpRequest request, HttpResponse.BodyHandler<T> handler)
             throws IOException, InterruptedException {
         check(request);
-        return http.send(authorized(request, source.get(wanted())), handler);
+        Token token = source.get(wanted());
+        HttpResponse<T> answer = http.send(authorized(request, token), handler);
+        return hasToRepeat(answer) ? http.send(authorized(request, token), handler) : answer;
     }
 
     /** Sends a request with the token. */
     public <T> CompletableFuture<HttpResponse<T>> sendAsync(HttpRequest request, HttpResponse.BodyHandler<T> handler) {
         check(request);
-        return source.getAsync(wanted()).thenCompose(token -> http.sendAsync(authorized(request, token), handler));
+        return source.getAsync(wanted())
+                .thenCompose(token -> http.sendAsync(authorized(request, token), handler)
+                        .thenCompose(answer -> hasToRepeat(answer)
+                                ? http.sendAsync(authorized(request, token), handler)
+                                : CompletableFuture.completedFuture(answer)));
     }
 
     private ExchangeRequest wanted() {
-        return ExchangeRequest.of(subjectToken.get(), audience).scopes(scopes).build();
+        var asked = ExchangeRequest.of(subjectToken.get(), audience).scopes(scopes);
+        return (dpop == null ? asked : asked.dpopThumbprint(dpop.thumbprint())).build();
     }
 
     private void check(HttpRequest request) {
@@ -78,9 +104,19 @@ public final class TokenHttpClient {
         }
     }
 
-    private static HttpRequest authorized(HttpRequest request, Token token) {
-        return HttpRequest.newBuilder(request, (name, value) -> !name.equalsIgnoreCase("Authorization"))
-                .setHeader("Authorization", token.authorization())
+    private boolean hasToRepeat(HttpResponse<?> answer) {
+        return dpop != null && dpop.hasToRepeat(origin, answer);
+    }
+
+    /** Returns a request with the token: its type decides the scheme (RFC 9449 section 7.1). */
+    private HttpRequest authorized(HttpRequest request, Token token) {
+        var made = HttpRequest.newBuilder(
+                request, (name, value) -> !name.equalsIgnoreCase("Authorization") && !name.equalsIgnoreCase("DPoP"));
+        if (dpop == null || !token.tokenType().equalsIgnoreCase("DPoP")) {
+            return made.setHeader("Authorization", token.authorization()).build();
+        }
+        return made.setHeader("Authorization", "DPoP " + token.value())
+                .setHeader("DPoP", dpop.proofFor(request.method(), request.uri(), token.value(), origin))
                 .build();
     }
 

@@ -27,6 +27,7 @@ import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Clock;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Collections;
@@ -42,7 +43,7 @@ final class BearerCases implements AutoCloseable {
     static final String ISSUER = "https://tokens.example";
     static final String AUDIENCE = "https://orders.example";
 
-    private final MovableClock clock = new MovableClock();
+    private final Clock clock;
     private final Map<String, ECKey> keys = new HashMap<>();
     private final HttpServer server;
     private final TokenmintClient nobody = TokenmintClient.builder("127.0.0.1:1").plaintext().build();
@@ -51,6 +52,11 @@ final class BearerCases implements AutoCloseable {
     private volatile boolean away;
 
     BearerCases() throws Exception {
+        this(new MovableClock());
+    }
+
+    BearerCases(Clock clock) throws Exception {
+        this.clock = clock;
         for (String name : List.of("k1", "revoked key", "unknown key")) {
             keys.put(name, new ECKeyGenerator(Curve.P_256)
                     .keyID(name).algorithm(JWSAlgorithm.ES256).keyUse(KeyUse.SIGNATURE).generate());
@@ -98,7 +104,7 @@ final class BearerCases implements AutoCloseable {
                 .clock(clock);
     }
 
-    MovableClock clock() {
+    Clock clock() {
         return clock;
     }
 
@@ -141,7 +147,7 @@ final class BearerCases implements AutoCloseable {
         if ("revoked key".equals(row.get("token"))) {
             assertEquals(200, get(service, headers).statusCode());
             revoked = true;
-            clock.advance(Duration.ofSeconds(61)); // the set's age
+            ((MovableClock) clock).advance(Duration.ofSeconds(61)); // the set's age
         }
         return get(inQuery ? service.resolve("/?access_token=" + token) : service, headers);
     }

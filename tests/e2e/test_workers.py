@@ -5,12 +5,15 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 from tests import plain_http
 from tests.e2e.processes import children, exchange, processes_of
 from tests.forked import ForkedService, run_forked
 from tests.issuer import Issuer
 from tests.polling import wait_until
 from tests.process import START_LIMIT, Service, configure, write_kek
+
+pytestmark = pytest.mark.processes
 
 
 def test_several_workers_share_the_ports_and_one_that_dies_is_replaced(tmp_path: Path, issuer: Issuer) -> None:

@@ -18,7 +18,7 @@ from tokenmint.storage.embedded import EmbeddedServer, Engine, find_engine
 from tokenmint.storage.redis import Store
 from tokenmint.verification.replay import ReplayGuard
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 async def put(url: str, key: str, value: bytes) -> None:

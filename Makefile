@@ -6,7 +6,10 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PROTOS := $(sort $(wildcard protos/tokenmint/v1/*.proto protos/tokenmint/envoy/v3/*.proto))
 INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-WORKERS ?= 4
+# More than there are cores: many tests wait for processes. Quick unit tests, and histories, do not.
+WORKERS ?= 8
+fast: WORKERS = 3
+soak: WORKERS = 4
 PYTEST = $(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist worksteal
 MINUTES ?= 10
 BENCHED = $(READY) build/bench/generator build/bench/peer-go build/bench/peer-node

@@ -3,6 +3,7 @@
 import gc
 import itertools
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ import pytest
 from tests.depth import mark_properties, set_up_hypothesis
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, serving
+from tests.order import dealt
 from tests.rig import Rig, Serve
 from tests.tls import authority
 
@@ -24,15 +26,30 @@ from tokenmint.storage.redis import Store
 PATIENT = StoreOptions(read_timeout=10.0, write_timeout=20.0)
 """A busy machine is not what these tests are about."""
 _prefixes = itertools.count()
+_SLOW = re.compile(r"^pytestmark = .*\bpytest\.mark\.slow\b", re.MULTILINE)
 gc.disable()  # until all tests are collected: a quarter of that time went into looking at a million objects
 set_up_hypothesis()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts its background jobs so: programs inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let `make test-deep` play more examples of each property."""
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import what `make fast` leaves out as a whole: web frameworks take longer to import than all the rest."""
+    if config.option.markexpr == "not slow" and collection_path.suffix == ".py":
+        return True if _SLOW.search(collection_path.read_text()) else None
+    return None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let `make test-deep` play more examples of each property; begin early with what waits for processes."""
     mark_properties(items)
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    if processes > 1:
+        items[:] = dealt(
+            items, processes, waits=lambda item: item.get_closest_marker("processes") is not None,
+            module=lambda item: item.path,
+        )  # fmt: skip
 
 
 def pytest_collection_finish() -> None:

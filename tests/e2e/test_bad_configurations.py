@@ -18,6 +18,8 @@ from tests.tls import certificate
 from tokenmint.cli import app, run
 from tokenmint.process import worker
 
+pytestmark = pytest.mark.processes
+
 PATIENCE: Final = 60.0  # seconds
 OUTCOMES: Final = ("configuration not reloaded: the running one stays", "configuration reloaded")
 PROVIDER: Final = '\n[providers.bad]\nissuer = "https://b.example"\naudiences = ["a"]\n'

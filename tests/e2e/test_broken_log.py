@@ -31,6 +31,8 @@ from tokenmint.v1.key_set_service_pb2_grpc import KeySetServiceStub
 from tokenmint.v1.signing_key_pb2 import SigningKey
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
+pytestmark = pytest.mark.processes
+
 AUDIENCE = "https://orders.example"
 CALLS = depth(500, 2000)  # each logs a line, and the pipe holds a dozen
 FEW = 200

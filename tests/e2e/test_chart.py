@@ -23,6 +23,8 @@ from tests.process import CLIENT, Service
 
 from tokenmint.storage.embedded import EmbeddedServer
 
+pytestmark = pytest.mark.processes
+
 PASSWORD = "store-password"
 LATER = {"tokenmint_certificate_expiry_seconds", "tokenmint_http_limits_total", "tokenmint_calls_not_begun_total"}
 """Metrics without a sample in a service without TLS whose limits nobody met: their description is enough."""

@@ -21,6 +21,8 @@ from tests.guides import (
 from tests.issuer import Issuer
 from tests.pages import ROOT, blocks_of
 
+pytestmark = pytest.mark.processes
+
 EXCERPTS = {"envoy": "envoy/envoy.yaml", "kubernetes": "helm/examples/minimal.yaml"}
 """The tested files, below `deploy`, of which the pages show parts."""
 PAGES = sorted(page for page in GUIDES.glob("*.md") if page.name != "README.md")

@@ -20,6 +20,8 @@ from tokenmint.v1.token_exchange_service_pb2 import ExchangeTokenRequest
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 from tokenmint.web.listener import PAUSE
 
+pytestmark = pytest.mark.processes
+
 PUBLIC = (
     "/.well-known/jwks.json",
     "/.well-known/openid-configuration",

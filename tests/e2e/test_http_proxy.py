@@ -16,7 +16,7 @@ from tests.tls import authority
 from tokenmint.v1.token_exchange_service_pb2 import ExchangeTokenRequest
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.processes
 
 HOST = "login.partner.example"
 AUDIENCE = "https://orders.example"

@@ -19,6 +19,8 @@ from tests.deploy.chart import EXAMPLES, of_kind, workload
 from tests.guides import GUIDES
 from tests.pages import ROOT, blocks_of, check_output, shell
 
+pytestmark = pytest.mark.processes
+
 PAGE = GUIDES / "kubernetes.md"
 RECORDER = f"""\
 #!{sys.executable}

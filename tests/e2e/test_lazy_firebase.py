@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import jwt
+import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.issuer import Issuer, rsa_key
 from tests.process import Service, configure
@@ -15,6 +16,8 @@ from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
+
+pytestmark = pytest.mark.processes
 
 EXTRA = """
 [providers.firebase]

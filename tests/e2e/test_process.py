@@ -29,6 +29,8 @@ from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
+pytestmark = pytest.mark.processes
+
 
 def test_what_was_answered_survives_kill_9(tmp_path: Path, issuer: Issuer) -> None:
     configure(tmp_path, issuer.url)

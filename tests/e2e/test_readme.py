@@ -16,6 +16,8 @@ from tests.process import Service
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load
 
+pytestmark = pytest.mark.processes
+
 README = (ROOT / "README.md").read_text()
 ALONE = ("tokenmint token inspect", "tokenmint token verify", "tokenmint clients new-secret")
 """Commands that call no listener of gRPC."""

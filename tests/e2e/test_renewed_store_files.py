@@ -16,7 +16,7 @@ from tests.unit.storage.test_store_identity import WATCHER, asking, show
 from tests.unit.storage.test_store_tls import LOG, PASSWORD, bulk, only_tls, sentinel
 from tests.wire import Engine, Wire
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.processes
 
 OPTIONS = PATIENCE + (
     'ca_file = "store-ca.crt"\ncert_file = "client.crt"\nkey_file = "client.key"\n'

@@ -16,7 +16,7 @@ from tests.tls import Authority, authority
 
 from tokenmint.v1 import provider_admin_service_pb2 as providers_pb
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.processes
 
 EXTRA = f"""
 [proxy]

@@ -29,7 +29,7 @@ from tokenmint.v1.revocation_admin_service_pb2_grpc import RevocationAdminServic
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 from tokenmint_client import Client, ClientSecret, Revocations, RevocationsUnavailable, TokenRejected, Verifier
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.processes
 
 API = Secret("tms_api")
 EXTRA = f"""

@@ -20,6 +20,8 @@ from tokenmint.keys.types import KeyRing, KeyState
 from tokenmint.v1 import key_admin_service_pb2 as pb
 from tokenmint.v1.key_admin_service_pb2_grpc import KeyAdminServiceStub
 
+pytestmark = pytest.mark.processes
+
 PATIENCE = 60.0  # seconds
 
 

@@ -18,6 +18,8 @@ from tests.process import Service
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load
 
+pytestmark = pytest.mark.processes
+
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
 OFFLINE = {"old-store.md", "broken-log.md"}
 """Runbooks without commands for a service that is well."""

@@ -21,7 +21,7 @@ from tests.wire import Engine
 
 from tokenmint.model.secret import Secret
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.processes
 
 OLD_AUDIENCE = "https://old.example.com"
 OLD = f"""

@@ -11,7 +11,7 @@ from tests.issuer import Issuer
 from tests.runbooks import LOG, Runbook, is_jwt, store_at, until
 from tests.wire import Engine
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.processes
 
 SOON = {"TOKENMINT_KEYS__REPLICA_LAG": "3s"}
 """R for a test that waits until it has passed."""

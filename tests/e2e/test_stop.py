@@ -26,6 +26,8 @@ from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
+pytestmark = pytest.mark.processes
+
 AUDIENCE = "https://orders.example"
 CALLERS = 8
 CALLS = int(os.environ.get("TOKENMINT_RESTART_CALLS", "0"))

@@ -15,7 +15,7 @@ from tests.wire import Engine
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.storecopy import UNFINISHED, copy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.processes
 
 KEYS = '[keys]\nencryption_key_file = "kek"\nreplica_lag = "1s"\n'
 

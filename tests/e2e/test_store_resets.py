@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import grpc
+import pytest
 from tests import plain_http
 from tests.forked import ForkedService
 from tests.issuer import Issuer
@@ -18,6 +19,8 @@ from tests.wire import Engine, Wire
 
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
+
+pytestmark = pytest.mark.processes
 
 AUDIENCE = "https://orders.example"
 RESETS, RESTARTS, CALLERS = 10, 8, 4

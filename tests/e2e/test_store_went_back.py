@@ -16,6 +16,8 @@ from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1 import profile_pb2
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
+pytestmark = pytest.mark.processes
+
 OAUTH = """
 [oauth]
 enabled = true

@@ -11,6 +11,8 @@ from tests.guides import need
 from tests.pages import ROOT, shell
 from tests.tutorial import LANES, PAGE, Reader
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:

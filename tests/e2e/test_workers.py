@@ -6,6 +6,7 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
 from tests import plain_http
 from tests.e2e.processes import children, exchange, processes_of
 from tests.forked import ForkedService, run_forked
@@ -15,6 +16,8 @@ from tests.process import START_LIMIT, Service, configure, write_kek
 from tests.rig import Serve
 
 from tokenmint.base.addresses import Address
+
+pytestmark = pytest.mark.processes
 
 
 def test_several_workers_share_the_ports_and_one_that_dies_is_replaced(tmp_path: Path, issuer: Issuer) -> None:

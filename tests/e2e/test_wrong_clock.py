@@ -21,6 +21,8 @@ from tests.rig import AUDIENCE
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
+pytestmark = pytest.mark.processes
+
 PATIENCE = 60.0  # seconds
 PRELOADED = ("/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime", "/usr/lib/faketime")
 

@@ -12,7 +12,7 @@ from tests.forked_commands import folder
 from tests.process import START_LIMIT, environment
 from tests.unit.cli.screen import Screen
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 def shell(lines: str, directory: Path) -> str:

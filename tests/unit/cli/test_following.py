@@ -16,7 +16,7 @@ from tests.process import OPERATOR, START_LIMIT, configure, environment
 from tests.unit.cli.screen import Screen
 from tests.unit.cli.terminal import Terminal
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 FAST = ("--every", "50ms")
 MOST_REFUSALS = 20

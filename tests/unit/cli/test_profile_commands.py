@@ -11,7 +11,7 @@ from tests.issuer import Issuer, serving
 from tests.process import configure
 from tests.unit.cli.terminal import Terminal
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.process import CLIENT, OPERATOR, START_LIMIT, configure, environment
 from tests.unit.cli.screen import Screen
 from tests.unit.cli.terminal import Terminal
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 COLOURS = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-7]|9[0-7])m")
 PERSON = {

@@ -17,7 +17,7 @@ from tests.fakes import FakeClock
 from tokenmint.process.heartbeat import Pulse, Report, Silence, Watch
 from tokenmint.process.restarts import RESTART_LIMIT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 PATIENCE = 60.0  # seconds that a test waits for what has to come
 FAST: dict[str, float] = {"beat": 0.05, "silence": 600.0, "look": 0.1, "start": 600.0, "margin": 0.2}

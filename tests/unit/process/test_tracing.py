@@ -9,6 +9,7 @@ LOADED = "[name for name in sys.modules if name.startswith('opentelemetry.proto'
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 def test_without_a_collector_nothing_of_the_extra_is_imported() -> None:
     program = (
         "import sys\n"

@@ -22,7 +22,7 @@ from tokenmint.storage.redis import Store
 from tokenmint.storage.server_log import LOG_LIMIT
 from tokenmint.verification.replay import ReplayGuard
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 async def put(url: str, key: str, value: bytes) -> None:

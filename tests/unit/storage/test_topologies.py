@@ -25,7 +25,7 @@ from tokenmint.storage import streams, urls
 from tokenmint.storage.embedded import find_engine
 from tokenmint.storage.redis import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 APPENDING = ("--appendonly", "yes", "--save", "")
 

@@ -22,10 +22,13 @@ from tests.process import CLIENT, Service, configure
 
 from benchmarks.gateways import CONNECTIONS, TOKENS, cost
 from benchmarks.machine import Load, describe
+from tokenmint.model.tokens import ACCESS_TOKEN
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
-PLAIN, CONDITION, CLAIM = (f"https://{name}.example" for name in ("orders", "condition", "claim"))
+PLAIN, CONDITION, CLAIM, REFERENCE, REUSED, NEXT = (
+    f"https://{name}.example" for name in ("orders", "condition", "claim", "reference", "reused", "next")
+)
 _AUDIENCE: Final = """
 [audiences."{name}"]
 clients = ["web"]
@@ -36,6 +39,9 @@ on_missing_profile = "create"
 EXTRA: Final = (
     _AUDIENCE.format(name=CONDITION, more="condition = \"assertion.email.endsWith('@example.com')\"")
     + _AUDIENCE.format(name=CLAIM, more=f'[audiences."{CLAIM}".claims]\nname = "= assertion.email + \'!\'"')
+    + _AUDIENCE.format(name=REFERENCE, more=f'[audiences."{REFERENCE}".reference]')
+    + _AUDIENCE.format(name=REUSED, more='reuse_window = "30s"')
+    + _AUDIENCE.format(name=NEXT, more=f'reexchange_from = ["{PLAIN}"]')
     + """
 [oauth]
 enabled = true
@@ -60,10 +66,15 @@ def main() -> None:
             now = time.time()
             foreign = [issuer.token(now, sub=f"user-{n}", email=f"user-{n}@example.com") for n in range(TOKENS)]
             own = minted(service, foreign)
+            once = [issuer.token(now, sub=f"user-{n}", nonce="n") for n in range(TOKENS)]
             ways: dict[str, tuple[Way, list[str]]] = {
                 "ExchangeToken, plain": (exchanged(PLAIN), foreign),
                 "ExchangeToken, a condition in CEL": (exchanged(CONDITION), foreign),
                 "ExchangeToken, a claim in CEL": (exchanged(CLAIM), foreign),
+                "ExchangeToken, with a nonce": (exchanged(PLAIN, nonce="n"), once),
+                "ExchangeToken, an issued token": (exchanged(NEXT, subject_token_type=ACCESS_TOKEN), own),
+                "ExchangeToken, a reuse window": (exchanged(REUSED), foreign),
+                "ExchangeToken, a reference token": (exchanged(REFERENCE), foreign),
                 "IntrospectToken": (introspected, own),
                 "/oauth2/introspect": (introspected_over_http, own),
             }
@@ -111,12 +122,14 @@ def minted(service: Service, tokens: Sequence[str]) -> list[str]:
     return found
 
 
-def exchanged(audience: str) -> Way:
-    """Return a way that exchanges tokens for an audience."""
+def exchanged(audience: str, **fields: str) -> Way:
+    """Return a way that exchanges tokens for an audience, with these fields."""
 
     def way(service: Service, tokens: Sequence[str]) -> None:
         async def call(stub: Any, token: str) -> None:
-            await stub.ExchangeToken(pb.ExchangeTokenRequest(subject_token=token, audience=audience), **service.auth())
+            await stub.ExchangeToken(
+                pb.ExchangeTokenRequest(subject_token=token, audience=audience, **fields), **service.auth()
+            )
 
         each(service, tokens, call)
 

@@ -19,6 +19,7 @@ from tokenmint.model.tokens import JsonValue
 from tokenmint.revocation.entries import Kind
 from tokenmint.revocation.log import RevocationLog
 from tokenmint.storage.redis import Change, Store
+from tokenmint.storage.together import ReadsTogether
 
 VERSION: Final = 1
 MARGIN: Final = 60.0  # seconds that records outlive their tokens, for differing clocks of replicas
@@ -40,6 +41,7 @@ class IssuedStore:
 
     def __init__(self, store: Store, log: RevocationLog | None = None) -> None:
         self._store = store
+        self._reads = ReadsTogether(store)
         self._log = log
 
     async def keep(self, reference: Secret, claims: Mapping[str, JsonValue], *, idle: int | None, now: float) -> int:
@@ -145,7 +147,7 @@ class IssuedStore:
         keys += [_bulk_key(kind, name) for kind, name in bulk]
         names = (*token.token_ids, *(name for _, name in bulk))
         revoked = False
-        for index, (key, name, raw) in enumerate(zip(keys, names, await self._store.get_many(keys), strict=True)):
+        for index, (key, name, raw) in enumerate(zip(keys, names, await self._reads.get_many(keys), strict=True)):
             if isinstance(raw, StoreUnavailable | CorruptRecord):
                 raise raw
             if raw is None:

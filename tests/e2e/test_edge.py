@@ -234,11 +234,29 @@ async def test_what_the_sidecar_answers(rig: Rig, path: str, headers: dict[str, 
         assert [name for name, count in (await edge.answers()).items() if count] == ([how] if how else [])
 
 
+@pytest.mark.parametrize(
+    ("cookies", "left", "removed"),
+    [("{cookie}", None, "cookie"), ("a=1; {cookie}", "a=1", None), ("a=1", "a=1", None)],
+)
+async def test_envoy_is_told_to_remove_the_session(
+    rig: Rig, cookies: str, left: str | None, removed: str | None
+) -> None:
+    async with sidecar(rig, follows=()) as edge:
+        handle = await session(rig)
+        token = "" if "cookie" in cookies else theirs(rig)
+        answer = await edge.ask(token, cookie=cookies.format(cookie=f"{COOKIE}={handle}"))
+        assert answer.status_code == 200
+        assert (answer.headers.get("cookie"), answer.headers.get("x-envoy-auth-headers-to-remove")) == (left, removed)
+
+
 async def test_a_request_with_a_body_is_refused(rig: Rig) -> None:
     async with sidecar(rig, follows=()) as edge:
         answer = await edge.http.request("GET", f"{edge.url}/auth/orders", content=b"x")
         assert (answer.status_code, answer.headers["connection"]) == (400, "close")
-        assert (await edge.http.post(f"{edge.url}/auth/orders")).status_code == 405
+        for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):  # Envoy asks with its client's
+            given = {"authorization": f"Bearer {theirs(rig)}", "content-length": "0"}
+            assert (await edge.http.request(method, f"{edge.url}/auth/orders", headers=given)).status_code == 200
+        assert (await edge.http.request("TRACE", f"{edge.url}/auth/orders")).status_code == 405
 
 
 async def test_a_sidecar_with_a_wrong_secret_passes_nothing(rig: Rig) -> None:

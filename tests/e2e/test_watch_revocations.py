@@ -98,6 +98,36 @@ async def test_a_principal_whose_tokens_end(rig: Rig, way: str) -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.parametrize("way", ["update", "import"])
+async def test_a_principal_that_is_enabled_again_brings_no_token_from_before(rig: Rig, way: str) -> None:
+    before = rig.issuer.token(rig.clock.now())
+    token, root = await exchanged(rig, before), rig.auth("root")
+
+    async def set_disabled(disabled: bool) -> None:
+        profile = person()
+        profile.disabled = disabled
+        if way == "update":
+            changed = profiles_pb.UpdateProfileRequest(profile=profile)
+            changed.update_mask.paths.append("disabled")
+            await rig.profiles.UpdateProfile(changed, **root)
+        else:
+            await rig.profiles.ImportProfiles(iter([profiles_pb.ImportProfilesRequest(profile=profile)]), **root)
+
+    await set_disabled(True)
+    second = int(rig.clock.now())
+    await rig.set_time(rig.clock.now() + 1)
+    await set_disabled(True)  # again: the second stays that of the disabling
+    between = rig.issuer.token(rig.clock.now())
+    await set_disabled(False)
+    found = await rig.profiles.GetProfile(profiles_pb.GetProfileRequest(principal="ada"), **root)
+    assert found.profile.tokens_valid_after_time.seconds == second
+    assert not await active(rig, token)
+    refused = await refusal(rig.exchange.ExchangeToken(rig.request(before), **rig.auth("web")))
+    assert refused.reason == "REVOKED"
+    assert await active(rig, await exchanged(rig, between))
+
+
+@pytest.mark.alone
 async def test_a_principal_without_a_profile(rig: Rig) -> None:
     legacy = "https://legacy.example"
     before = rig.issuer.token(rig.clock.now(), sub="unknown")

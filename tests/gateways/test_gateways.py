@@ -76,7 +76,9 @@ def setting_of(stack: ExitStack, directory: Path, cache: str = "1s") -> Setting:
     issuer, backend = stack.enter_context(serving(Issuer())), stack.enter_context(application())
     ours = (EXAMPLES / "tokenmint.toml").read_text().replace('gateway_cache = "1s"', f'gateway_cache = "{cache}"')
     ours = ours.replace('providers = ["idp"]', 'providers = ["idp"]\nreexchange_from = ["https://session.example"]')
-    ours = ours.replace("[clients.gateway]", '[clients.gateway]\nserves = ["https://session.example"]')
+    ours = ours.replace(
+        'serves = ["https://orders.example"]', 'serves = ["https://session.example", "https://orders.example"]'
+    )
     ours = re.sub(r"sha256:[0-9a-f]{64}", f"sha256:{CLIENT.fingerprint()}", ours)
     text = CONFIG.format(issuer=issuer.url, client=CLIENT.fingerprint()) + ours
     (directory / "tokenmint.toml").write_text(text)
@@ -351,6 +353,6 @@ def test_a_key_that_is_too_coarse_gives_nobody_the_token_of_another(setting: Set
 
 
 def test_every_example_is_of_a_gateway() -> None:
-    files = {file.name for file in EXAMPLES.iterdir()} - {"tokenmint.toml", "application.py"}
+    files = {file.name for file in EXAMPLES.iterdir()} - {"tokenmint.toml", "application.py", "envoy.yaml"}
     assert files == {name for gateway in ALL for name in gateway.files}
     assert HAPROXY in ALL

@@ -18,7 +18,9 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 WANTED = {
     "TokenmintKeysNotConfirmed", "TokenmintProviderStale", "TokenmintRefusalsJump", "TokenmintRotationBlocked",
     "TokenmintCertificateNearEnd", "TokenmintClockDiffers", "TokenmintAuditDropped", "TokenmintStoreNotDurable",
+    "TokenmintRevocationsStale", "TokenmintStatusListsStale", "TokenmintSignalsSilent", "TokenmintSignalsRefused",
 }  # fmt: skip
+BOARDS = {"overview", "keys", "providers", "clients", "revocations"}
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -59,11 +61,11 @@ def test_a_metric_is_found_wherever_it_stands() -> None:
 
 def test_the_dashboards_are_as_their_program_writes_them() -> None:
     assert generator().main(check=True) == 0
-    assert {name.partition(":")[0] for name, _ in panels()} == {"overview", "keys", "providers", "clients"}
+    assert {name.partition(":")[0] for name, _ in panels()} == BOARDS
 
 
 def test_panels_fill_their_rows_and_lie_side_by_side() -> None:
-    for name in ("overview", "keys", "providers", "clients"):
+    for name in BOARDS:
         places = [panel["gridPos"] for place, panel in panels() if place.startswith(f"{name}:")]
         taken = {(place["x"] + x, place["y"]) for place in places for x in range(place["w"])}
         assert len(taken) == sum(place["w"] for place in places) == 24 * len({place["y"] for place in places})
@@ -76,7 +78,7 @@ def test_the_chart_installs_the_alerts_with_links_to_the_runbooks() -> None:
     for one in installed:
         assert one["annotations"]["runbook_url"].startswith("https://tokenmint.dev/docs/runbooks/")
     boards = [item for item in of_kind("sentinel", "ConfigMap") if "dashboard" in item["metadata"]["name"]]
-    assert len(boards) == 4
+    assert len(boards) == len(BOARDS)
     (monitor,) = of_kind("sentinel", "ServiceMonitor")
     services = [item["metadata"]["labels"] for item in of_kind("sentinel", "Service")]
     wanted = monitor["spec"]["selector"]["matchLabels"].items()

@@ -41,7 +41,7 @@ type Profile struct {
 	// Roles, at most 64 of at most 128 characters each.
 	Roles []string `protobuf:"bytes,5,rep,name=roles,proto3" json:"roles,omitempty"`
 	// Nothing issued in or before this second is accepted for the principal.
-	// Changed by RevokePrincipalTokens only.
+	// Moved forward by RevokePrincipalTokens, and when the profile is disabled.
 	TokensValidAfterTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=tokens_valid_after_time,json=tokensValidAfterTime,proto3" json:"tokens_valid_after_time,omitempty"`
 	// When the profile was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`

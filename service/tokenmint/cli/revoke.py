@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import grpc
 import typer
 
 from tokenmint.cli.commands import App
@@ -11,6 +12,8 @@ from tokenmint.cli.connection import Connection, as_operator
 from tokenmint.cli.output import Output, as_dict, plain, print_json
 from tokenmint.cli.times import when
 from tokenmint.v1 import revocation_admin_service_pb2 as pb
+from tokenmint.v1.profile_admin_service_pb2 import GetProfileRequest
+from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 from tokenmint.v1.revocation_admin_service_pb2_grpc import RevocationAdminServiceStub
 
 app = App(
@@ -98,6 +101,22 @@ def principal(
 ) -> None:
     """Revoke the tokens of a principal: those of tokenmint, and those of its providers."""
     _revoke(service, f"the tokens of {name}", {"principal": name}, reason, yes, output)
+    if not _has_profile(service, name):
+        typer.echo(
+            f"tokenmint: warning: {plain(name)} has no profile: if it is not one of the principals without one, check "
+            "the name",
+            err=True,
+        )
+
+
+def _has_profile(service: Connection, principal: str) -> bool:
+    """Return whether a principal has a profile; also True if that can't be found out, because it was revoked anyway."""
+    with service.stub(ProfileAdminServiceStub) as stub:
+        try:
+            stub.GetProfile(GetProfileRequest(principal=principal), **service.call)
+        except grpc.RpcError as error:
+            return error.code() is not grpc.StatusCode.NOT_FOUND
+    return True
 
 
 def _also(with_derived: bool, removed: bool) -> dict[str, bool]:

@@ -15,13 +15,17 @@ from tokenmint.base.errors import TokenmintError
 from tokenmint.base.token_errors import TokenRejected
 from tokenmint.edge.answers import Answers, Given
 from tokenmint.edge.following import Following
-from tokenmint.edge.question import PATH, question_of
+from tokenmint.edge.question import PATH, Question, question_of
 from tokenmint.gateway.decision import NO_STORE
-from tokenmint.web.gateway_auth import WITH_BODY, denied, failure, has_body
+from tokenmint.web.gateway_auth import COOKIE, WITH_BODY, denied, failure, has_body
 
 HEALTH: Final = "/healthz"
 READY: Final = "/readyz"
 METRICS: Final = "/metrics"
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""The methods of questions: Envoy asks with that of its client. tokenmint is asked with GET."""
+REMOVED: Final = "x-envoy-auth-headers-to-remove"
+"""The header by which Envoy is told to remove headers from the request; other gateways ignore it."""
 
 
 class Edge:
@@ -86,7 +90,7 @@ class Edge:
                 Route(HEALTH, lambda _: PlainTextResponse("ok\n"), methods=["GET"]),
                 Route(READY, lambda _: JSONResponse(self._readiness()), methods=["GET"]),
                 Route(METRICS, lambda _: Response(generate_latest(self._registry), media_type="text/plain")),
-                Route("/{path:path}", self._answer, methods=["GET"]),
+                Route("/{path:path}", self._answer, methods=METHODS),
             ]
         )
         found.router.redirect_slashes = False
@@ -122,7 +126,15 @@ class Edge:
             self._counts.labels("refused" if isinstance(error, TokenRejected) else "away").inc()
             return failure(error)
         self._counts.labels("kept" if given.kept else "asked" if given.answer.status == 200 else "refused").inc()
-        return _response(given)
+        response = _response(given)
+        if given.answer.status == 200 and (removed := self._removed(question, given)):
+            response.headers[REMOVED] = ",".join(removed)
+        return response
+
+    def _removed(self, question: Question, given: Given) -> list[str]:
+        """Return the headers of a question that must not reach the service behind: they hold the caller's token."""
+        answered = {name for name, _ in given.answer.headers}
+        return [name for name, _ in question.headers if name in (COOKIE, *self._token_headers) and name not in answered]
 
 
 def _response(given: Given) -> Response:

@@ -1,7 +1,7 @@
 """Principals and their profiles."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from tokenmint.model.tokens import JsonValue
@@ -30,3 +30,7 @@ class Profile:
     update_time: float = 0.0
     etag: str = ""
     """Identifies this version of the profile; empty for a profile that is not stored."""
+
+    def refusing_up_to(self, second: int) -> "Profile":
+        """Return the profile with tokens refused that were issued in or before a second."""
+        return replace(self, tokens_valid_after=max(second, self.tokens_valid_after or 0))

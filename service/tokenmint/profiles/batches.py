@@ -232,7 +232,7 @@ class ProfileBatches:
         written: list[_Item] = []
         same: list[Change] = []
         for item in items:
-            new = _merged(item, now)
+            new = _merged(item, now, self._log.second() if self._log is not None else int(now))
             if new is None:
                 same.append((profile_key(item.profile.principal), item.raw, item.raw))
                 continue
@@ -278,8 +278,8 @@ class ProfileBatches:
                 overtaken.append(item)
 
 
-def _merged(item: _Item, now: float) -> Profile | None:
-    """Return the profile to store; None if it is stored already."""
+def _merged(item: _Item, now: float, second: int) -> Profile | None:
+    """Return the profile to store; None if it is stored already. ``second``: that of ``now``, by the store's clock."""
     profile, stored = item.profile, item.stored
     if stored is None:
         return replace(profile, tokens_valid_after=item.valid_after, create_time=now, update_time=now)
@@ -290,6 +290,8 @@ def _merged(item: _Item, now: float) -> Profile | None:
         roles=profile.roles,
         identities=(*stored.identities, *item.assign),
     )
+    if new.disabled and not stored.disabled:
+        new = new.refusing_up_to(second)
     return replace(new, update_time=now) if new != stored else None
 
 

@@ -275,7 +275,7 @@ class ProfileStore:
         now = await self.second()
 
         def change(profile: Profile) -> Profile:
-            return replace(profile, tokens_valid_after=max(now, profile.tokens_valid_after or 0))
+            return profile.refusing_up_to(now)
 
         return (await self._change(principal, change, after=now)).tokens_valid_after or now
 
@@ -374,6 +374,8 @@ class ProfileStore:
                 raise NotFound("profile", principal)
             check_etag(stored.record, etag)
             changed, told = change(stored.record), True
+            if ends and not stored.record.disabled:
+                changed = changed.refusing_up_to(self._log.second() if self._log else int(self._clock.now()))
             raw = dump_profile(replace(changed, update_time=self._clock.now()))
             if changed == stored.record and stored.raw is not None:
                 raw = stored.raw  # written again: an earlier attempt may be unconfirmed

@@ -66,3 +66,12 @@ def test_everything_up_to_now_is_refused(terminal: Terminal, words: tuple[str, .
 def test_mistakes(terminal: Terminal, words: tuple[str, ...], status: int, told: str) -> None:
     found, _, err = terminal("revoke", *words)
     assert (found, told in err) == (status, True), err
+
+
+def test_a_principal_without_a_profile_may_be_a_typing_error(terminal: Terminal) -> None:
+    for output in ("text", "json"):
+        status, _, err = terminal("revoke", "principal", "adda", "--reason", "x", "--yes", "-o", output)
+        assert (status, "warning: adda has no profile" in err) == (0, True)
+    assert terminal("profiles", "put", "-", stdin='{"principal": "ada"}')[0] == 0
+    status, _, err = terminal("revoke", "principal", "ada", "--reason", "x", "--yes")
+    assert (status, err) == (0, "")

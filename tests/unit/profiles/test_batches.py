@@ -171,7 +171,11 @@ def expected(
             return "ALREADY_EXISTS"
         old = known.get(profile.principal)
         identities = (*(old.identities if old else ()), *profile.identities)
-        known[profile.principal] = replace(profile, identities=tuple(dict.fromkeys(identities)))
+        new = replace(profile, identities=tuple(dict.fromkeys(identities)))
+        if old is not None:
+            ends = new.disabled and not old.disabled
+            new = replace(new, tokens_valid_after=int(FakeClock().now()) if ends else old.tokens_valid_after)
+        known[profile.principal] = new
         return old is None
 
     for profile in before:

@@ -52,7 +52,13 @@ async def test_updates_change_what_they_name(profiles: ProfileStore, clock: Fake
     created = await profiles.create(PROFILE)
     clock.advance(5)
     changed = await profiles.update("ada", disabled=True, etag=created.etag)
-    assert changed == replace(created, disabled=True, update_time=clock.now(), etag=changed.etag)
+    assert changed == replace(
+        created, disabled=True, tokens_valid_after=int(clock.now()), update_time=clock.now(), etag=changed.etag
+    )
+    clock.advance(5)
+    assert (await profiles.update("ada", disabled=True)).tokens_valid_after == changed.tokens_valid_after
+    assert (await profiles.update("ada", disabled=False)).tokens_valid_after == changed.tokens_valid_after
+    await profiles.update("ada", disabled=True)
     assert changed.etag != created.etag
     with pytest.raises(Conflict):
         await profiles.update("ada", roles=(), etag=created.etag)

@@ -64,7 +64,7 @@ class Profile(_message.Message):
     @_builtins.property
     def tokens_valid_after_time(self) -> _timestamp_pb2.Timestamp:
         """Nothing issued in or before this second is accepted for the principal.
-        Changed by RevokePrincipalTokens only.
+        Moved forward by RevokePrincipalTokens, and when the profile is disabled.
         """
 
     @_builtins.property

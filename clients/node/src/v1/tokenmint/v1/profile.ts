@@ -38,7 +38,7 @@ export interface Profile {
   roles: string[];
   /**
    * Nothing issued in or before this second is accepted for the principal.
-   * Changed by RevokePrincipalTokens only.
+   * Moved forward by RevokePrincipalTokens, and when the profile is disabled.
    */
   tokensValidAfterTime:
     | Date

@@ -14,7 +14,7 @@ from tokenmint.regions.answers import RegionAnswers
 from tokenmint.regions.directory import Regions, Times
 from tokenmint.regions.puller import PullParts, follow_regions
 from tokenmint.regions.store import RegionStore
-from tokenmint.revocation.entries import MARGIN, Kind
+from tokenmint.revocation.entries import Kind
 from tokenmint.revocation.follower import Revocations
 from tokenmint.revocation.log import RevocationLog
 from tokenmint.storage.redis import Store
@@ -75,15 +75,14 @@ def directory_of(base: Foundation, store: Store, keys: SigningKeys) -> Regions |
         return None
     schedule = keys.schedule
 
-    def memory() -> float:
-        """Return how long a verifier may accept a token of a key that is gone: C, and the life of the token."""
-        held = max(schedule.max_age, schedule.verifier_cache)
-        return held + max(keys.ring.max_lifetime, schedule.max_lifetime) + schedule.skew + MARGIN
+    def longest() -> float:
+        return max(keys.ring.max_lifetime, schedule.max_lifetime)
 
     def begun() -> bool:
         return any(map(keys.in_use, base.settings.algorithms))
 
-    times = Times(keys.clocks.now, schedule.replica_lag, schedule.skew, memory)
+    held = max(schedule.max_age, schedule.verifier_cache)
+    times = Times(keys.clocks.now, schedule.replica_lag, schedule.skew, held, longest)
     directory = Regions(RegionStore(store), options, keys.publication, times, begun)
 
     def first_key() -> str:

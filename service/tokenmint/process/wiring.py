@@ -253,7 +253,8 @@ def _revocations(base: Foundation, store: Store, signing: Signing) -> tuple[Revo
     keys, clocks, regions = signing.signing_keys, signing.clocks, signing.regions
 
     def longest() -> float:
-        return max(keys.ring.max_lifetime, keys.schedule.max_lifetime) + keys.schedule.skew
+        elsewhere = regions.longest() if regions is not None else 0.0
+        return max(keys.ring.max_lifetime, keys.schedule.max_lifetime, elsewhere) + keys.schedule.skew
 
     def revoked_keys() -> dict[str, float]:
         gone = (key for key in keys.ring.keys if key.state is KeyState.REVOKED)

@@ -17,6 +17,7 @@ from tokenmint.regions.given_up import GivenUp
 from tokenmint.regions.options import RegionOptions
 from tokenmint.regions.records import Record
 from tokenmint.regions.store import RegionStore
+from tokenmint.revocation.entries import MARGIN
 
 RETRY: Final = 1.0  # seconds at most between attempts to reach the store again
 
@@ -29,13 +30,15 @@ class Times:
         now: the time by the store's clock, Unix seconds.
         replica_lag: R.
         skew: S.
-        memory: seconds for which a verifier may hold a key that is not published any more, and a token of it live.
+        held: seconds for which a verifier may hold a key that is not published any more: max(A, C).
+        longest: returns the seconds that this region's longest token lives.
     """
 
     now: Callable[[], float]
     replica_lag: float
     skew: float
-    memory: Callable[[], float]
+    held: float
+    longest: Callable[[], float]
 
 
 class Regions:
@@ -80,6 +83,14 @@ class Regions:
         """Return whether a region is configured, and was not given up."""
         return region in self.options.others and region not in self._given_up
 
+    def longest(self) -> float:
+        """Return the seconds that the longest token of any region lives."""
+        return max([self.times.longest(), *(record.max_lifetime for record in self._records.values())])
+
+    def memory(self) -> float:
+        """Return the seconds for which a verifier may accept a token of a key that is not published any more."""
+        return self.times.held + self.longest() + self.times.skew + MARGIN
+
     def ages(self) -> dict[str, float]:
         """Return by region the seconds since its keys were known to be complete; infinite: never. Without those that
         were given up.
@@ -104,7 +115,8 @@ class Regions:
         for name, record in self._records.items():
             given_up = self._given_up.get(name)
             found |= records.told(record, given_up.since if given_up is not None else None)
-        return {key_id: time + self.times.memory() for key_id, time in found.items()}
+        memory = self.memory()
+        return {key_id: time + memory for key_id, time in found.items()}
 
     def problem(self) -> str:
         """Return a message for operators if this process must not serve, or ""."""

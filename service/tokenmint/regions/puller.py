@@ -183,7 +183,7 @@ class RegionPuller:
 
         def after(stored: Record | None) -> Record:
             before = records.newer(stored, self._regions.record(name))
-            return records.accepted(before, told, now=times.now(), skew=times.skew, memory=times.memory())
+            return records.accepted(before, told, now=times.now(), skew=times.skew, memory=self._regions.memory())
 
         held = self._regions.record(name)
         try:

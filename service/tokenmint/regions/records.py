@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from tokenmint.base.errors import CorruptRecord
 from tokenmint.keys.types import RegionKey
+from tokenmint.model.policy import MAX_LIFETIME
 from tokenmint.regions.document import MOST_REVOKED, Document
 from tokenmint.regions.identity import RegionRefused
 from tokenmint.storage import streams
@@ -44,6 +45,8 @@ class Record:
     """The place in its log of revocations up to which this region has them."""
     revocations_as_of: float = 0.0
     """Its revocations are complete up to this time."""
+    resets: int = 0
+    """The number of times that an operator accepted an older state of it."""
 
 
 def accepted(record: Record | None, document: Document, *, now: float, skew: float, memory: float) -> Record:
@@ -52,7 +55,7 @@ def accepted(record: Record | None, document: Document, *, now: float, skew: flo
     Args:
         now: this region's time, Unix seconds.
         skew: the largest difference between two clocks.
-        memory: seconds for which a verifier may hold a key that is not published any more.
+        memory: seconds for which a verifier may accept a token of a key that is not published any more.
 
     Raises:
         RegionRefused: the region went back, has another ring, or has too many keys.
@@ -82,7 +85,7 @@ def accepted(record: Record | None, document: Document, *, now: float, skew: flo
         ring_id=document.ring_id,
         generation=document.generation,
         as_of=max(before.as_of, document.as_of),
-        max_lifetime=max(before.max_lifetime, document.max_lifetime),
+        max_lifetime=max(before.max_lifetime, min(document.max_lifetime, MAX_LIFETIME)),
         keys=keys,
         revoked=revoked,
         seen=seen,
@@ -93,8 +96,9 @@ def accepted(record: Record | None, document: Document, *, now: float, skew: flo
 def forgiven(record: Record) -> Record:
     """Return the record after which any ring and generation of the region is accepted. Its revoked keys stay so."""
     return replace(
-        record, ring_id=ANY_RING, generation=0, as_of=0.0, epoch=0, position=streams.BEGINNING, revocations_as_of=0.0
-    )
+        record, ring_id=ANY_RING, generation=0, as_of=0.0, epoch=0, position=streams.BEGINNING, revocations_as_of=0.0,
+        resets=record.resets + 1,
+    )  # fmt: skip
 
 
 def differs(one: Record, other: Record) -> bool:
@@ -112,7 +116,7 @@ def read_up_to(record: Record, epoch: int, position: str, as_of: float | None) -
 
 def newer(one: Record | None, other: Record | None) -> Record | None:
     """Return the record that knows more. What one of them has revoked stays revoked."""
-    if one is None or other is None or one.ring_id != other.ring_id:
+    if one is None or other is None:
         return other if one is None else one
     first, second = (one, other) if _order(one) >= _order(other) else (other, one)
     missing = second.revoked.keys() - first.revoked.keys()
@@ -130,10 +134,10 @@ def told(record: Record, given_up: float | None) -> dict[str, float]:
     return dict.fromkeys(every, given_up) | dict(record.revoked)
 
 
-def _order(record: Record) -> tuple[int, float, int, float, int, str]:
+def _order(record: Record) -> tuple[int, int, float, int, float, int, str]:
     place = tuple(int(part) for part in record.position.split("-"))
     return (
-        record.generation, record.as_of, record.changes, record.revocations_as_of, record.epoch,
+        record.resets, record.generation, record.as_of, record.changes, record.revocations_as_of, record.epoch,
         f"{place[0]:020}-{place[1]:020}",
     )  # fmt: skip
 
@@ -154,7 +158,7 @@ def dump(record: Record) -> bytes:
         "v": VERSION, "region": record.region, "ring": record.ring_id, "generation": record.generation,
         "as_of": record.as_of, "max_lifetime": record.max_lifetime, "keys": keys, "revoked": dict(record.revoked),
         "seen": dict(record.seen), "changes": record.changes, "epoch": record.epoch, "position": record.position,
-        "revocations_as_of": record.revocations_as_of,
+        "revocations_as_of": record.revocations_as_of, "resets": record.resets,
     }  # fmt: skip
     return json.dumps(value, separators=(",", ":")).encode()
 
@@ -178,6 +182,7 @@ def parse(key: str, raw: bytes, region: str) -> Record:
             epoch=int(value["epoch"]),
             position=value["position"],
             revocations_as_of=float(value["revocations_as_of"]),
+            resets=int(value["resets"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise CorruptRecord(detail=f"{key}: not the record of region {region}, version {VERSION}") from None

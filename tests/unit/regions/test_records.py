@@ -135,6 +135,12 @@ def test_regions_that_were_given_up_are_read_as_they_were_written() -> None:
     assert given_up.parse(None) == {}
 
 
+def test_a_replica_that_missed_the_acceptance_does_not_undo_it() -> None:
+    held = accept(None, told(17, 1, 2))
+    stored = accept(records.forgiven(held), told(15, 1))
+    assert records.newer(stored, held) == records.newer(held, stored) == stored
+
+
 def test_only_times_are_no_difference() -> None:
     record = accept(None, told(1, 1))
     assert not records.differs(record, replace(record, as_of=NOW + 5, revocations_as_of=NOW))

@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 
 import httpx2
+import jwt
 import pytest
 from tests.regions import AUTHORITY, ISSUER, Federation, federation
 from tests.rig import AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.regions import given_up
 from tokenmint.regions.given_up import GivenUp
+from tokenmint.regions.identity import REQUEST
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1.token_exchange_service_pb2 import IntrospectTokenRequest, RevokeTokenRequest
 
@@ -142,13 +144,43 @@ async def test_a_region_that_learns_that_it_was_given_up_mints_no_more(regions: 
     assert refused.reason == "DEPENDENCY_UNAVAILABLE"
 
 
-async def _document(regions: Federation, asking: str, asked: str) -> httpx2.Response:
-    rig = regions.rigs[asked]
-    from tokenmint.regions.identity import REQUEST
-
-    claims = {"iss": ISSUER, "region": asking, "aud": asked, "iat": int(rig.clock.now())}
-    token = regions.identities[asking].sign(REQUEST, claims)
+async def test_a_document_is_only_for_a_region_that_proves_itself(regions: Federation) -> None:
+    us = regions.rigs["us"]
+    assert (await _document(regions, "us", "eu")).status_code == 200
+    found = jwt.decode((await _document(regions, "us", "eu")).text, options={"verify_signature": False})
+    assert (found["region"], found["aud"], found["iss"]) == ("eu", "us", ISSUER)
+    now = int(us.clock.now())
+    for changed in (
+        {"region": "eu"}, {"aud": "us"}, {"iss": "https://other.example"}, {"iat": now - 400}, {"iat": now + 400},
+        {"iat": None}, {"iat": "now"},
+    ):  # fmt: skip
+        answer = await _document(regions, "us", "eu", **changed)
+        assert (answer.status_code, answer.headers["cache-control"]) == (401, "no-store"), changed
+    assert (await _document(regions, "us", "eu", signer=AUTHORITY)).status_code == 401
+    assert (await _document(regions, "us", "eu", typ="at+jwt")).status_code == 401
+    assert (await _document(regions, "us", "eu", asking="nobody")).status_code == 401
     async with httpx2.AsyncClient() as http:
-        return await http.get(
-            rig.url("http", f"/regions/document?for={asking}"), headers={"Authorization": f"Bearer {token}"}
-        )
+        plain = await http.get(regions.rigs["eu"].url("http", "/regions/document?for=us"))
+        assert plain.status_code == 401
+    for place in ("epoch=x&after=0-0", "epoch=1&after=x", "epoch=1&after=99999999999999999999999-0"):
+        assert (await _document(regions, "us", "eu", place=place)).status_code == 400
+
+
+async def _document(
+    regions: Federation,
+    own: str,
+    asked: str,
+    *,
+    signer: str = "",
+    typ: str = REQUEST,
+    asking: str = "",
+    place: str = "epoch=0&after=0-0",
+    **changed: object,
+) -> httpx2.Response:
+    """Ask a region for its document, with a request that may be wrong in a part."""
+    rig = regions.rigs[asked]
+    claims = {"iss": ISSUER, "region": own, "aud": asked, "iat": int(rig.clock.now())} | changed
+    token = regions.identities[signer or own].sign(typ, claims)
+    url = rig.url("http", f"/regions/document?for={asking or own}&{place}")
+    async with httpx2.AsyncClient() as http:
+        return await http.get(url, headers={"Authorization": f"Bearer {token}"})

@@ -54,6 +54,8 @@ class Ledger:
     """The greatest age of another region's keys, in tenths of a second, by the region that knew them."""
     spread: list[float] = field(default_factory=list)
     """Seconds until a revocation was known in another region."""
+    linked: list[float] = field(default_factory=list)
+    """The same, of those that came over a link that was not cut meanwhile."""
     active_after: int = 0
     """Introspections that took a token of the lost region for active, where it was given up."""
     introspected_after: int = 0

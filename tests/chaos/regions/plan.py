@@ -18,7 +18,7 @@ SCHEDULE: Final = Schedule(
     region_lag=25.0,
 )  # fmt: skip
 POLL: Final = "500ms"
-DELAY: Final = 8.0
+DELAY: Final = 12.0
 """Seconds that a region may be behind beside a cut: pauses between attempts, S, and a busy machine."""
 LONGEST: Final = SCHEDULE.region_lag - DELAY
 """Seconds for which a link is cut at most."""

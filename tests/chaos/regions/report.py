@@ -9,8 +9,6 @@ from tests.chaos.regions.plan import BOUND, LONGEST, LOST, NAMES, SCHEDULE, Plan
 def show(plan: Plan, ledger: Ledger) -> bool:
     """Print it; return whether a promise did not hold."""
     broken = ledger.broken(plan.verifications)
-    spread = sorted(ledger.spread)
-    known = f"{median(spread):.2f} s, {spread[-1]:.2f} s at most" if spread else "not measured"
     lengths = [seconds for _, _, seconds in ledger.cuts]
     late = [one.at - ledger.given_up[one.follows] for one in ledger.accepted]
     print(
@@ -29,10 +27,15 @@ def show(plan: Plan, ledger: Ledger) -> bool:
         f"given up       {LOST}: {len(ledger.accepted)} of its tokens were accepted within max(A, C) = {BOUND:.0f} s, "
         f"the last after {max(late, default=0.0):.1f} s; {len(ledger.wrong_acceptances())} after that; "
         f"{ledger.active_after} of {ledger.introspected_after} were active\n"
-        f"revocations    {len(spread)} were known in another region after {known}, cuts included"
+        f"revocations    {len(ledger.spread)} were known in another region after {_seconds(ledger.spread)};\n"
+        f"               {len(ledger.linked)} over a link that was not cut, after {_seconds(ledger.linked)}"
     )
     for promise in broken:
         print(f"BROKEN         {promise}")
     if not broken:
         print("held           every promise", flush=True)
     return bool(broken)
+
+
+def _seconds(measured: list[float]) -> str:
+    return f"{median(measured):.2f} s, {max(measured):.2f} s at most" if measured else "not measured"

@@ -245,14 +245,18 @@ async def revoke(scene: Scene) -> None:
         with contextlib.suppress(grpc.aio.AioRpcError):
             call = scene.services[here].auth()
             await scene.exchange(here).RevokeToken(pb.RevokeTokenRequest(token=token), **call)
-            await _until_inactive(scene, there, token)
+            await _until_inactive(scene, here, there, token)
 
 
-async def _until_inactive(scene: Scene, region: str, token: str) -> None:
-    began = time.monotonic()
+async def _until_inactive(scene: Scene, here: str, there: str, token: str) -> None:
+    began, link, was_cut = time.monotonic(), scene.links[there, here], False
     while time.monotonic() < began + 11 and not scene.over.is_set():
-        if not await _active(scene, region, token):
-            scene.ledger.spread.append(time.monotonic() - began)
+        was_cut = was_cut or link.is_cut
+        if not await _active(scene, there, token):
+            seconds = time.monotonic() - began
+            scene.ledger.spread.append(seconds)
+            if not was_cut:
+                scene.ledger.linked.append(seconds)
             return
         await asyncio.sleep(0.05)
 

@@ -202,7 +202,7 @@ async def cut(scene: Scene, pair: tuple[str, str]) -> None:
     """Cut a link again and again, never for longer than L allows."""
     link = scene.links[pair]
     while not scene.over.is_set():
-        await _pause(scene, scene.random.uniform(2.0, 8.0))
+        await _pause(scene, scene.random.uniform(6.0, 10.0))  # a pull comes within this time
         seconds = scene.random.uniform(LONGEST / 3, LONGEST)
         scene.ledger.cuts.append((*pair, seconds))
         link.cut()

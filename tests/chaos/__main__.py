@@ -19,6 +19,7 @@ from tests.chaos.faults.stores import RESTART
 from tests.chaos.judge import judge
 from tests.chaos.ledger import Ledger
 from tests.chaos.plan import Plan
+from tests.chaos.regions import run as regions
 from tests.chaos.run import run
 from tests.clients import building
 
@@ -32,6 +33,8 @@ def main() -> int:
     """Run what the arguments say."""
     options = _options()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
+    if options.topology == regions.TOPOLOGY:
+        return int(regions.main(seed, options.keep))
     library, failed = clocks.find_library(), False
     if library is None:
         print(f"make chaos: {clocks.MISSING}", file=sys.stderr)
@@ -60,7 +63,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--rotations", type=int, default=200, help="rotations in all")
     parser.add_argument("--seed", type=int, default=None, help="repeats the choices of an earlier run, not its timing")
-    parser.add_argument("--topology", choices=["all", *stores.TOPOLOGIES], default="all")
+    parser.add_argument("--topology", choices=["all", *stores.TOPOLOGIES, regions.TOPOLOGY], default="all")
     parser.add_argument("--resets", type=int, default=0, help="reset idle store connections so often, and nothing else")
     parser.add_argument("--restarts", type=int, default=0, help="kill -9 and restart the store so often, likewise")
     parser.add_argument(

@@ -22,6 +22,38 @@ _PROCESS: Final = (
 )
 """The process metrics: name, description, and how several workers' values become one; "" for a counter."""
 
+_OF_PROVIDER: Final = ("provider",)
+_OF_KEY: Final = ("algorithm", "state")
+_GAUGES: Final = (
+    ("tokenmint_calls_in_flight_limit", "Calls that may be in hand at a time", "livesum", ()),
+    ("tokenmint_store_confirms_writes", "Whether the store confirms changes on disk: 1 or 0", "livemin", ()),
+    ("tokenmint_keys", "Signing keys by state", "livemax", _OF_KEY),
+    ("tokenmint_key_age_seconds", "Age of the oldest key in its state", "livemax", _OF_KEY),
+    ("tokenmint_key_next_change_seconds", "Seconds to the next planned change; negative: overdue", "livemin",
+     ("algorithm",)),
+    ("tokenmint_provider_keys_age_seconds", "Seconds since a provider's keys were fetched", "livemax",
+     _OF_PROVIDER),
+    ("tokenmint_provider_keys_trusted_seconds", "Seconds for which a provider's keys are still trusted",
+     "livemin", _OF_PROVIDER),
+    ("tokenmint_provider_keys_failing", "Whether the last fetch of a provider's keys failed: 1 or 0",
+     "livemax", _OF_PROVIDER),
+    ("tokenmint_revocations", "Revocations that count now", "livemax", ()),
+    ("tokenmint_revocation_watchers", "Streams of revocations", "livesum", ()),
+    ("tokenmint_revocations_age_seconds", "Seconds since the log of revocations was read", "livemax", ()),
+    ("tokenmint_status_lists", "Status lists whose tokens may be valid", "livemax", ()),
+    ("tokenmint_status_list_names", "Names of the tokens in status lists", "livemax", ()),
+    ("tokenmint_status_lists_age_seconds", "Seconds since status lists were published", "livemax", ()),
+    ("tokenmint_region_keys_age_seconds", "Seconds since another region's keys were known to be complete",
+     "livemax", ("region",)),
+    ("tokenmint_region_revocations_age_seconds",
+     "Seconds since another region's revocations were known to be complete", "livemax", ("region",)),
+    ("tokenmint_region_longest_cut_seconds",
+     "Seconds for which a region may be cut off from new keys of another one", "livemax", ()),
+    ("tokenmint_regions_given_up", "Regions that were given up", "livemax", ()),
+    ("tokenmint_certificate_expiry_seconds", "Seconds to the end of a certificate", "livemin", ("use",)),
+)  # fmt: skip
+"""The gauges: name, description, how several workers' values become one, and labels."""
+
 
 class Durations:
     """Counts durations by class, as plain numbers."""
@@ -82,28 +114,7 @@ class StateMetrics:
                 self._gauge(name, text, mode)
             else:
                 self._counter(name, text)
-        of_provider, of_key = ("provider",), ("algorithm", "state")
-        for name, text, mode, labels in (
-            ("tokenmint_calls_in_flight_limit", "Calls that may be in hand at a time", "livesum", ()),
-            ("tokenmint_store_confirms_writes", "Whether the store confirms changes on disk: 1 or 0", "livemin", ()),
-            ("tokenmint_keys", "Signing keys by state", "livemax", of_key),
-            ("tokenmint_key_age_seconds", "Age of the oldest key in its state", "livemax", of_key),
-            ("tokenmint_key_next_change_seconds", "Seconds to the next planned change; negative: overdue", "livemin",
-             ("algorithm",)),
-            ("tokenmint_provider_keys_age_seconds", "Seconds since a provider's keys were fetched", "livemax",
-             of_provider),
-            ("tokenmint_provider_keys_trusted_seconds", "Seconds for which a provider's keys are still trusted",
-             "livemin", of_provider),
-            ("tokenmint_provider_keys_failing", "Whether the last fetch of a provider's keys failed: 1 or 0",
-             "livemax", of_provider),
-            ("tokenmint_revocations", "Revocations that count now", "livemax", ()),
-            ("tokenmint_revocation_watchers", "Streams of revocations", "livesum", ()),
-            ("tokenmint_revocations_age_seconds", "Seconds since the log of revocations was read", "livemax", ()),
-            ("tokenmint_status_lists", "Status lists whose tokens may be valid", "livemax", ()),
-            ("tokenmint_status_list_names", "Names of the tokens in status lists", "livemax", ()),
-            ("tokenmint_status_lists_age_seconds", "Seconds since status lists were published", "livemax", ()),
-            ("tokenmint_certificate_expiry_seconds", "Seconds to the end of a certificate", "livemin", ("use",)),
-        ):  # fmt: skip
+        for name, text, mode, labels in _GAUGES:
             self._gauge(name, text, mode, *labels)
         self._counter("tokenmint_store_errors", "Operations of the store that failed, by reason", "reason")
         self._counter(

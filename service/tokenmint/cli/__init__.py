@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "demo": ("demo:command", "Show an exchange with real servers: a provider's ID token in, an issued token out."),
     "config": ("config:app", "Check a configuration."),
     "keys": ("keys:app", "List and manage the signing keys."),
+    "regions": ("regions:app", "Make the keys of regions, and give up a region."),
     "store": ("store:app", "Move the store."),
     "profiles": ("profiles:app", "Manage the profiles that enrich minted tokens."),
     "providers": ("providers:app", "List the providers whose tokens are accepted, and try or add one."),

@@ -63,8 +63,8 @@ def _differences(path: str, old: Any, new: Any) -> Iterator[str]:
         return
     names = [field.name for field in fields(old)] if is_dataclass(old) else list(type(old).model_fields)
     for name in names:
-        if path == "keys" and name == "max_lifetime":
-            continue  # of the audiences
+        if path == "keys" and name in ("max_lifetime", "region_lag"):
+            continue  # of the audiences, and of the regions
         if getattr(old, name) != getattr(new, name):
             yield f"{path}.{name}"
 

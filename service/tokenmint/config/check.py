@@ -19,6 +19,7 @@ from tokenmint.config.keys import KeyRules
 from tokenmint.config.listeners import problems_of_listeners, resolved
 from tokenmint.config.providers import Judged, judge_provider
 from tokenmint.config.proxies import shared_proxy
+from tokenmint.config.regions import region_options
 from tokenmint.config.settings import Settings, issuer_of
 from tokenmint.config.store import store_options
 from tokenmint.config.suggestions import did_you_mean
@@ -65,9 +66,10 @@ def check(
     problems += [*wrong, *problems_of_gateways(file, audiences), *_problems_of_policy(audiences, issuer, judged)]
     schedule = (keys := KeyRules(file, base, problems)).schedule(audiences)
     doubts = relying_parties.judge(file, audiences, schedule, problems)
-    settings = Settings(
+    return Settings(
         issuer=file.issuer,
         data_dir=(base / file.data_dir).resolve(),
+        regions=region_options(file, base, proxy, problems),
         redis_url=file.redis.url,
         redis_prefix=file.redis.prefix,
         redis_options=store_options(file.redis, base, problems),
@@ -102,8 +104,7 @@ def check(
         operators=MappingProxyType(callers.operators()),
         assertions=MappingProxyType(callers.assertions),
         warnings=(*_warnings(file, base), *_unused_keys(judged, callers.assertions), *doubts),
-    )
-    return settings, problems
+    ), problems
 
 
 def _problems_of_tables(file: File, base: Path, environ: Mapping[str, str], *, development: bool) -> Iterator[str]:

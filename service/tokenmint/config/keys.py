@@ -49,6 +49,7 @@ class KeyRules:
             skew=keys.skew,
             publish_ahead=keys.publish_ahead,
             rotation_interval=keys.rotation_interval,
+            region_lag=self._file.regions.longest_cut if self._file.regions.others else 0.0,
         )
         self._problems.extend(f"keys: {problem}" for problem in schedule.problems())
         return schedule

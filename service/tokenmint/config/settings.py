@@ -25,6 +25,7 @@ from tokenmint.formats.table import Formats
 from tokenmint.keys.schedule import Schedule
 from tokenmint.model.policy import Audience, Client
 from tokenmint.model.secret import Secret
+from tokenmint.regions.options import RegionOptions
 from tokenmint.storage.options import StoreOptions
 from tokenmint.tracing.options import TracingOptions
 from tokenmint.verification.jwk import ALGORITHMS
@@ -48,6 +49,8 @@ class Settings:
     issuer: str | None
     """The issuer of minted tokens; None: the address of the HTTP listener."""
     data_dir: Path
+    regions: RegionOptions
+    """This region, and the others of the same issuer."""
     redis_url: str | None = field(repr=False)  # from the environment, it may contain a password
     redis_prefix: str
     redis_options: StoreOptions

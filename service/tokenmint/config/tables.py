@@ -9,6 +9,7 @@ from tokenmint.base.addresses import Address
 from tokenmint.base.config_values import Name, Seconds, Table, TextList, TextSet
 from tokenmint.base.extras import is_installed
 from tokenmint.config.gateway_tables import EnvoyTable, GatewayTable
+from tokenmint.config.regions_table import RegionsTable
 from tokenmint.config.spiffe_table import SpiffeTable
 from tokenmint.config.status_lists_table import StatusListsTable
 from tokenmint.config.tracing_table import TracingTable
@@ -356,6 +357,7 @@ class File(Table):
     oauth: OAuthTable = OAuthTable()
     spiffe: SpiffeTable = SpiffeTable()
     status_lists: StatusListsTable = StatusListsTable()
+    regions: RegionsTable = RegionsTable()
     envoy: EnvoyTable = EnvoyTable()
     gateway: GatewayTable = GatewayTable()
     providers: dict[Name, dict[str, Any]] = Field(default_factory=dict)

@@ -246,6 +246,9 @@ class FastExchange:
         if person is None or proved.issued_at <= person.valid_after or self._just_revoked(plan, proved):
             self._pass_on(proved)
             return None
+        if self._revoked_elsewhere(proved, person):
+            self._pass_on(proved)
+            return None
         # Policy.decide, for each target: in the plan, except for CEL. TokenExchange._mint, for each: all texts before
         # all signatures.
         tokens: list[Unsigned] = []
@@ -268,6 +271,11 @@ class FastExchange:
         for token in tokens:
             signed.append((token, ready.signers[token.target.signer].sign_now(token.text)))  # noqa: PERF401  # quicker
         return self._signed(plan, proved, person.principal, signed, ready)
+
+    def _revoked_elsewhere(self, proved: Proved, person: Person) -> bool:
+        spread = self._exchange.profiles.spread
+        after = spread(person.principal) if spread is not None else None
+        return after is not None and proved.issued_at <= after
 
     def _provider_revoked(self, proved: Proved) -> bool:
         bulk = self._exchange.bulk

@@ -8,7 +8,7 @@ principal without a profile are revoked.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tokenmint.base.errors import Conflict, CorruptRecord, RevocationsFull, StoreUnavailable
@@ -37,12 +37,19 @@ class IssuedStore:
     Args:
         store: the store.
         log: tells verifiers of revocations; None: nobody is told.
+        elsewhere: whether a token was revoked in another region, whose records are not in this store.
     """
 
-    def __init__(self, store: Store, log: RevocationLog | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        log: RevocationLog | None = None,
+        elsewhere: Callable[[Revocable], bool] = lambda _: False,
+    ) -> None:
         self._store = store
         self._reads = ReadsTogether(store)
         self._log = log
+        self._elsewhere = elsewhere
 
     async def keep(self, reference: Secret, claims: Mapping[str, JsonValue], *, idle: int | None, now: float) -> int:
         """Store the claims of ``reference``, confirmed as durable; return its expiry."""
@@ -142,6 +149,8 @@ class IssuedStore:
 
     async def revoked(self, token: Revocable) -> bool:
         """Return whether a token was revoked: itself, an ancestor, or all of its client, audience or principal."""
+        if self._elsewhere(token):
+            return True
         bulk = (Kind.CLIENT, token.client_id), (Kind.AUDIENCE, token.audience), (Kind.PRINCIPAL, token.principal)
         keys = [_revoked_key(token_id) for token_id in token.token_ids]
         keys += [_bulk_key(kind, name) for kind, name in bulk]

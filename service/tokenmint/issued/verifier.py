@@ -21,7 +21,7 @@ from tokenmint.base.token_errors import (
     UnsupportedTokenType,
 )
 from tokenmint.issued.store import IssuedStore
-from tokenmint.keys.types import SigningKey
+from tokenmint.keys.types import RegionKey, SigningKey
 from tokenmint.model.issued import IssuedToken, issued_token
 from tokenmint.model.secret import Secret
 from tokenmint.model.tokens import ACCESS_TOKEN, JWT, SELF_ISSUED, TXN_TOKEN, TXN_TOKEN_TYP, VerifiedToken
@@ -47,7 +47,7 @@ class IssuedTokenVerifier:
         self,
         *,
         issuer: str,
-        key: Callable[[str], SigningKey | None],
+        key: Callable[[str], SigningKey | RegionKey | None],
         issued: IssuedStore,
         header_types: frozenset[str],
         prefixes: tuple[str, ...],
@@ -134,7 +134,7 @@ class IssuedTokenVerifier:
         if key is None:
             raise UnknownKey("the token's key is not in the published set: it was revoked, or has retired")
         if key_id not in self._parsed:
-            if len(self._parsed) > 100:  # more keys than any ring publishes
+            if len(self._parsed) > 1000:  # more keys than all regions publish
                 self._parsed.clear()
             self._parsed[key_id] = read_jwk({**key.public_jwk, "kid": key_id, "alg": key.algorithm, "use": "sig"})
         return self._parsed[key_id]

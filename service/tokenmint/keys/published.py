@@ -9,8 +9,9 @@ from typing import Final
 
 from tokenmint.keys.ring import activation_planned
 from tokenmint.keys.schedule import Schedule
-from tokenmint.keys.types import PUBLISHED, KeyRing, KeyState
+from tokenmint.keys.types import PUBLISHED, KeyRing, KeyState, RegionKey, RegionKeys, SigningKey
 
+NO_REGIONS: Final = RegionKeys()
 BUNDLED: Final = frozenset({"EC", "RSA"})
 """The types of keys that sign JWT-SVIDs."""
 
@@ -33,23 +34,29 @@ class PublishedKeySet:
     """The generation of the ring whose set this is."""
 
 
-def publish(ring: KeyRing, schedule: Schedule) -> PublishedKeySet:
-    """Return the prepared, active and retiring keys as a key set: the same bytes on every replica."""
-    keys = tuple(
-        {"kid": key.key_id, "alg": key.algorithm, "use": "sig", **key.public_jwk}
-        for key in sorted(ring.keys, key=lambda key: (key.algorithm, key.publish_time, key.key_id))
-        if key.state in PUBLISHED
-    )
-    body, bundle = _json({"keys": keys}), _json(_bundle(keys, ring.generation, schedule))
+def own_keys(ring: KeyRing) -> tuple[SigningKey, ...]:
+    """Return the prepared, active and retiring keys of a ring, in the order in which they are published."""
+    ordered = sorted(ring.keys, key=lambda key: (key.algorithm, key.publish_time, key.key_id))
+    return tuple(key for key in ordered if key.state in PUBLISHED)
+
+
+def publish(ring: KeyRing, schedule: Schedule, others: RegionKeys = NO_REGIONS) -> PublishedKeySet:
+    """Return the prepared, active and retiring keys as a key set, and those of the other regions.
+
+    It is the same bytes on every replica of a region.
+    """
+    published: list[SigningKey | RegionKey] = [*own_keys(ring), *others.keys]
+    keys = tuple({"kid": key.key_id, "alg": key.algorithm, "use": "sig", **key.public_jwk} for key in published)
+    body, bundle = _json({"keys": keys}), _json(_bundle(keys, ring.generation + others.changes, schedule))
     return PublishedKeySet(
         keys, body, _etag(body), bundle, _etag(bundle), int(schedule.max_age), generation=ring.generation
     )
 
 
-def _bundle(keys: Sequence[Mapping[str, str]], generation: int, schedule: Schedule) -> dict[str, object]:
+def _bundle(keys: Sequence[Mapping[str, str]], sequence: int, schedule: Schedule) -> dict[str, object]:
     """Return the SPIFFE bundle. It has no EdDSA keys: a JWT-SVID can't be signed by them (JWT-SVID section 2.1)."""
     return {
-        "spiffe_sequence": generation,
+        "spiffe_sequence": sequence,
         "spiffe_refresh_hint": int(schedule.max_age),
         "keys": [
             {name: value for name, value in key.items() if name != "alg"} | {"use": "jwt-svid"}

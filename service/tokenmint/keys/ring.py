@@ -27,7 +27,7 @@ def fresh_keys_needed(
     for algorithm in algorithms:
         prepared = ring.only(algorithm, KeyState.PREPARED)
         count = 0 if prepared else 1
-        if ring.generation == 0 or (
+        if (ring.generation == 0 and not schedule.region_lag) or (
             prepared is not None and _activation_due(ring, prepared, schedule, now, acknowledged)
         ):
             count += 1

@@ -22,7 +22,7 @@ from tokenmint.base.errors import (
 )
 from tokenmint.keys import ring as rings
 from tokenmint.keys.sealing import Sealer
-from tokenmint.keys.signers.local import thumbprint
+from tokenmint.keys.signers.local import key_id_of
 from tokenmint.keys.signers.types import KeySource
 from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.keys.types import KeyRing, KeyState, SigningKey
@@ -75,6 +75,7 @@ class Rotator:
         sealer: seals private keys of the local source.
         algorithms: the configured signing algorithms.
         clock: time.
+        region: the name of this region, which begins the ids of its keys; "": none.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Rotator:
         algorithms: tuple[str, ...],
         *,
         clock: Clock,
+        region: str = "",
     ) -> None:
         self._signing_keys = signing_keys
         self._sources = sources
@@ -94,6 +96,7 @@ class Rotator:
         self._algorithms = algorithms
         self._clock = clock
         self._schedule = signing_keys.schedule
+        self._region = region
 
     @property
     def encryption_key_id(self) -> str:
@@ -307,7 +310,7 @@ class Rotator:
         made = await self._sources[self._source].generate(algorithm)
         now = self._now()
         return SigningKey(
-            key_id=thumbprint(made.public_jwk),
+            key_id=key_id_of(made.public_jwk, self._region),
             algorithm=algorithm,
             state=KeyState.PREPARED,
             public_jwk=made.public_jwk,

@@ -23,6 +23,8 @@ class Schedule:
     """P, if longer than the rule requires."""
     rotation_interval: float = 30 * DAY
     """The time for which a key signs before its successor does."""
+    region_lag: float = 0.0
+    """L: how long another region may be cut off from new keys; 0 without other regions."""
 
     @property
     def ahead(self) -> float:
@@ -31,8 +33,8 @@ class Schedule:
 
     @property
     def least_ahead(self) -> float:
-        """The shortest P with which no verifier meets an unknown key: R + max(A, C) + S."""
-        return self.replica_lag + max(self.max_age, self.verifier_cache) + self.skew
+        """The shortest P with which no verifier meets an unknown key: R + L + max(A, C) + S."""
+        return self.replica_lag + self.region_lag + max(self.max_age, self.verifier_cache) + self.skew
 
     def retention(self, max_lifetime: float = 0.0) -> float:
         """Return the time for which a key stays published after its replacement: T + 2 S + R.
@@ -45,20 +47,22 @@ class Schedule:
 
     @property
     def serve_unconfirmed(self) -> float:
-        """The time for which the key set is served without the store: P - A - S after the last confirmation.
+        """The time for which the key set is served without the store: P - L - A - S after the last confirmation.
 
-        Another replica may prepare a key meanwhile. That key does not sign before the set served here has expired.
+        Another replica may prepare a key meanwhile. That key does not sign before the set served here has expired. Nor
+        does a key of another region, whose keys were known here up to L before.
         """
-        return max(self.replica_lag, self.ahead - self.max_age - self.skew)
+        return max(self.replica_lag, self.ahead - self.region_lag - self.max_age - self.skew)
 
     def problems(self) -> list[str]:
         """Return the broken rules, each with its numbers."""
         problems = []
+        region, seconds = (" + regions.longest_cut", f" + {self.region_lag:.0f}") if self.region_lag else ("", "")
         if self.ahead < self.least_ahead:
             problems.append(
                 f"publish_ahead is {self.ahead:.0f} s and has to be at least "
-                "replica_lag + max(max_age, verifier_cache) + skew = "
-                f"{self.replica_lag:.0f} + max({self.max_age:.0f}, {self.verifier_cache:.0f}) + {self.skew:.0f} = "
+                f"replica_lag{region} + max(max_age, verifier_cache) + skew = {self.replica_lag:.0f}{seconds} + "
+                f"max({self.max_age:.0f}, {self.verifier_cache:.0f}) + {self.skew:.0f} = "
                 f"{self.least_ahead:.0f} s: otherwise a key signs before verifiers have fetched it"
             )
         if self.rotation_interval <= self.ahead:

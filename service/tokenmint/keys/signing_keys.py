@@ -27,11 +27,12 @@ from tokenmint.keys.clock_check import ClockCheck
 from tokenmint.keys.high_water_mark import HighWaterMark
 from tokenmint.keys.losses import ATTEMPTS, LossWatch
 from tokenmint.keys.opened_keys import OpenedKeys
-from tokenmint.keys.published import PublishedKeySet, max_age_at, next_change, publish
+from tokenmint.keys.publication import Publication
+from tokenmint.keys.published import PublishedKeySet
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.signers.types import KeySource, Signer
 from tokenmint.keys.store import RingStore
-from tokenmint.keys.types import PUBLISHED, KeyRing, SigningKey
+from tokenmint.keys.types import PUBLISHED, KeyRing, RegionKey, SigningKey
 
 log = structlog.get_logger(__name__)
 
@@ -71,10 +72,8 @@ class SigningKeys:
         self._clock = clock
         self._ring = KeyRing(ring_id="")
         self._opened = OpenedKeys(sources)
-        self._published: PublishedKeySet = publish(self._ring, schedule)
-        self._next_change = float("inf")
+        self.publication = Publication(schedule)
         self._confirmed = float("-inf")
-        self._changed = asyncio.Event()
         self._following = False
         self._mark_due = asyncio.Event()
         self._losses = LossWatch(store, schedule, mark, clocks=clocks, clock=clock, noticed=self._on_loss)
@@ -98,15 +97,17 @@ class SigningKeys:
             raise SignerUnavailable(detail=f"the key ring was not confirmed for {self.confirmed_ago():.1f} s")
         return self._opened.signer(self._ring, algorithm)
 
-    def published_key(self, key_id: str) -> SigningKey | None:
-        """Return the published key with this id; None if it is unknown, revoked or retired.
+    def published_key(self, key_id: str) -> SigningKey | RegionKey | None:
+        """Return the published key with this id, of any region; None if it is unknown, revoked or retired.
 
         Raises ``SignerUnavailable`` if the ring may be out of date, because the key may have been revoked meanwhile.
         """
         if self.confirmed_ago() > self.schedule.replica_lag:
             raise SignerUnavailable(detail=f"the key ring was not confirmed for {self.confirmed_ago():.1f} s")
         key = self._ring.find(key_id)
-        return key if key is not None and key.state in PUBLISHED else None
+        if key is None:
+            return self.publication.other(key_id)
+        return key if key.state in PUBLISHED else None
 
     def loss(self) -> str:
         """Return a message for operators while no operator has accepted a loss of the store, or ""."""
@@ -136,14 +137,13 @@ class SigningKeys:
         """Return the published key set. Raises ``DependencyUnavailable`` if it may be out of date."""
         if self.confirmed_ago() > self.schedule.serve_unconfirmed:
             raise DependencyUnavailable("the key set was not confirmed for too long: retry later")
-        max_age = max_age_at(self._next_change, self.schedule, self.clocks.now())
-        return replace(self._published, max_age=max_age) if max_age != self._published.max_age else self._published
+        return self.publication.current(self.clocks.now())
 
     async def subscribe(self) -> AsyncIterator[PublishedKeySet]:
         """Yield the published set now and after each change. A slow consumer skips intermediate versions."""
         seen = ""
         while True:
-            changed, current = self._changed, self.published()
+            changed, current = self.publication.changed, self.published()
             if current.etag != seen:
                 seen = current.etag
                 yield current
@@ -272,11 +272,7 @@ class SigningKeys:
             return  # a newer ring arrived while the keys were opened
         self._opened.take(ring, opening)
         self._ring = ring
-        self._next_change = next_change(ring, self.schedule)
-        before, self._published = self._published, publish(ring, self.schedule)
-        if self._published.etag != before.etag:
-            self._changed.set()
-            self._changed = asyncio.Event()
+        self.publication.of_ring(ring)
 
     async def _confirm(self, asked: float) -> None:
         """Record that the store held the ring after ``asked``, and announce that this replica serves it."""

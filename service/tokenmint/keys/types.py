@@ -28,7 +28,7 @@ class SigningKey:
     """One key of the ring. Times are Unix seconds."""
 
     key_id: str
-    """The RFC 7638 thumbprint of the public key."""
+    """The RFC 7638 thumbprint of the public key, after the region's name and a dot if the region has one."""
     algorithm: str
     state: KeyState
     public_jwk: Mapping[str, str]
@@ -51,6 +51,24 @@ class SigningKey:
     """The time at which it leaves the published set."""
     revoke_time: float | None = None
     revoke_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionKey:
+    """A published key of another region: its public half alone."""
+
+    key_id: str
+    algorithm: str
+    public_jwk: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RegionKeys:
+    """The published keys of all other regions, as this process knows them."""
+
+    keys: tuple[RegionKey, ...] = ()
+    changes: int = 0
+    """Counts their changes, and only grows."""
 
 
 @dataclass(frozen=True, slots=True)

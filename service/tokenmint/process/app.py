@@ -116,6 +116,9 @@ class App:
         base = self.base
         parts = await assemble(base, self._closing)
         self._closing.push_async_callback(_end_background, parts)
+        if parts.regions is not None:
+            await parts.regions.regions.refresh()  # no key set is served without the others' keys
+            parts.regions.follow(base)
         following = parts.revoking.following
         for part in (parts.signing_keys, parts.signing.rotator, parts.near, parts.signing.jwks_clients, following):
             part.follow(base.background)
@@ -229,6 +232,7 @@ def _files(parts: Parts, servers: Listeners) -> list[RenewedFiles[Any]]:
         *parts.store.server.files,
         *parts.tracing.files,
         *parts.verifiers.fetch.files.of(sources),
+        *(parts.regions.files() if parts.regions is not None else []),
         *keys,
     ]
 

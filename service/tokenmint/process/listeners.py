@@ -58,6 +58,7 @@ from tokenmint.web.fast_requests import FastRoute, FastRoutes
 from tokenmint.web.fast_token import FastToken
 from tokenmint.web.gateway_auth import GatewayAuth
 from tokenmint.web.oauth import REVOKE_PATH, TOKEN_PATH, OAuthEndpoints
+from tokenmint.web.regions import region_route
 from tokenmint.web.server import HttpLimits, HttpServer
 from tokenmint.web.signals import SignalEndpoint
 from tokenmint.web.status_lists import status_list_route
@@ -165,6 +166,8 @@ def _public(parts: Parts, files: CertificateFiles | None) -> HttpServer:
     routes += [*_gateway(parts), _signals(parts)]
     if parts.status is not None:
         routes.append(status_list_route(parts.status))
+    if parts.regions is not None:
+        routes.append(region_route(parts.regions.answers))
     return _http(parts, "http", files, wellknown.application(documents, routes), fast)
 
 

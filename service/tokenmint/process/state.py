@@ -48,6 +48,7 @@ def watch_state(parts: Parts, certificates: Mapping[str, bytes] | None = None, *
     _providers(parts)
     _store(parts)
     _revocations(parts, watching)
+    _regions(parts)
     if parts.tracing.export is not None:
         outcomes = parts.tracing.export.outcomes
         base.state_metrics.reach("tokenmint_spans", {(name,): count for name, count in outcomes.items()})
@@ -120,6 +121,16 @@ def _revocations(parts: Parts, watching: int) -> None:
         show("tokenmint_status_lists", {(): len(lists)})
         show("tokenmint_status_list_names", {(): lists.names})
         show("tokenmint_status_lists_age_seconds", {(): lists.age()})
+
+
+def _regions(parts: Parts) -> None:
+    if parts.regions is None:
+        return
+    show, regions = parts.base.state_metrics.show, parts.regions.regions
+    show("tokenmint_region_keys_age_seconds", {(name,): age for name, age in regions.ages().items()})
+    show("tokenmint_region_revocations_age_seconds", {(name,): age for name, age in regions.revocation_ages().items()})
+    show("tokenmint_region_longest_cut_seconds", {(): regions.options.longest_cut})
+    show("tokenmint_regions_given_up", {(): len(regions.given_up)})
 
 
 def _end_of(pem: bytes) -> float | None:

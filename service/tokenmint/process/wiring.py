@@ -38,6 +38,7 @@ from tokenmint.keys.store import RingStore
 from tokenmint.keys.types import KeyState
 from tokenmint.process import bootstrap
 from tokenmint.process.foundation import Foundation
+from tokenmint.process.regions import RegionParts, directory_of, epochs, regions_of, spread_of
 from tokenmint.process.rules import (
     WAITING_SHARE,
     Rules,
@@ -59,6 +60,7 @@ from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.resolve import Profiles
 from tokenmint.profiles.store import ProfileStore
 from tokenmint.profiles.unregistered import UnregisteredPrincipals
+from tokenmint.regions.directory import Regions
 from tokenmint.revocation.entries import MARGIN, Kind
 from tokenmint.revocation.follower import Revocations, World
 from tokenmint.revocation.log import Reach, RevocationLog
@@ -85,6 +87,8 @@ class Signing:
     mark: HighWaterMark
     jwks_clients: JwksFetchLog
     sealer: Sealer
+    regions: Regions | None
+    """The other regions, whose keys are published too; None: there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,8 @@ class Parts:
     profiles: ProfileStore
     persons: Persons
     revoking: Revoking
+    regions: RegionParts | None
+    """The parts that know, and tell, other regions, if there are any."""
     status: StatusLists | None
     """The status lists, if the draft is followed."""
     verifiers: Verifiers
@@ -149,22 +155,22 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         StoreUnavailable: the store can't be reached.
     """
     settings = base.settings
-    store = await _store(base)
-    closing.push_async_callback(store.close)
+    store = await _store(base, closing)
     signing = await _signing(base, store)
-    serving = signing.signing_keys.require_serving
     near = NearCache(store, PREFIXES, settings.caches.profiles * PROFILE, base.clock, base.entropy(8).hex())
     erasures = Erasures(store, near, base.clock, signing.sealer, base.entropy)
+    serving = partial(_require_serving, signing)
     entries, following = _revocations(base, store, signing)
+    spread = spread_of(following, signing.regions)
     profiles = ProfileStore(store, base.clock, near, signing.clocks.right_store_time, erasures, entries)
     firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
-    issued = IssuedStore(store, entries)
+    issued = IssuedStore(store, entries, spread.covers)
     indices, lists = status_lists_of(base, store, signing.signing_keys, signing.clocks, following)
-    verifiers = Verifiers(base, _fetch(settings), UserCheck(firebase))
+    verifiers = _verifiers(base, firebase)
     exchange = TokenExchange(
         verifier=verifiers.of(settings.providers),
         issued_tokens=_issued_tokens(base, signing, issued),
-        profiles=Profiles(profiles, partial(following.valid_after, Kind.PRINCIPAL)),
+        profiles=Profiles(profiles, partial(following.valid_after, Kind.PRINCIPAL), spread.principal),
         policy=policy_of(base, settings),
         minter=_minter(base, signing, issued, firebase, indices),
         replay=ReplayGuard(store),
@@ -190,6 +196,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         profiles=profiles,
         persons=persons,
         revoking=Revoking(entries, following, many),
+        regions=regions_of(base, signing.signing_keys, signing.regions, entries),
         status=lists,
         verifiers=verifiers,
         rules=rules,
@@ -203,8 +210,10 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     )
 
 
-def _fetch(settings: Settings) -> HttpFetch:
-    return HttpFetch(propagate=settings.tracing is not None and settings.tracing.providers)
+def _verifiers(base: Foundation, firebase: FirebaseClients) -> Verifiers:
+    tracing_table = base.settings.tracing
+    propagate = tracing_table is not None and tracing_table.providers
+    return Verifiers(base, HttpFetch(propagate=propagate), UserCheck(firebase))
 
 
 def _rules(settings: Settings, verifiers: Verifiers, exchange: TokenExchange) -> RulesInForce:
@@ -212,13 +221,21 @@ def _rules(settings: Settings, verifiers: Verifiers, exchange: TokenExchange) ->
     return RulesInForce(Rules(exchange, authenticator, files_of(settings), settings.places))
 
 
-async def _store(base: Foundation) -> Store:
+async def _store(base: Foundation, closing: contextlib.AsyncExitStack) -> Store:
     settings = base.settings
     url = base.job.redis_url or settings.redis_url or ""
     store = await Store.open(url, prefix=settings.redis_prefix, options=settings.redis_options)
+    closing.push_async_callback(store.close)
     log.info("the store is reached", durability=store.durability)
     base.readiness.tell("store durability", lambda: store.weakness)
     return store
+
+
+def _require_serving(signing: Signing) -> None:
+    """Raise if no token may be judged now: clock or store can't be trusted, or this region was given up."""
+    signing.signing_keys.require_serving()
+    if signing.regions is not None:
+        signing.regions.require_serving()
 
 
 def _configured(rules: RulesInForce) -> Configured:
@@ -228,17 +245,20 @@ def _configured(rules: RulesInForce) -> Configured:
 
 
 def _revocations(base: Foundation, store: Store, signing: Signing) -> tuple[RevocationLog, Revocations]:
-    keys, clocks = signing.signing_keys, signing.clocks
+    keys, clocks, regions = signing.signing_keys, signing.clocks, signing.regions
 
     def longest() -> float:
-        return max(keys.ring.max_lifetime, keys.schedule.max_lifetime) + keys.schedule.skew
+        elsewhere = regions.longest() if regions is not None else 0.0
+        return max(keys.ring.max_lifetime, keys.schedule.max_lifetime, elsewhere) + keys.schedule.skew
 
     def revoked_keys() -> dict[str, float]:
         gone = (key for key in keys.ring.keys if key.state is KeyState.REVOKED)
-        return {key.key_id: (key.revoke_time or 0.0) + longest() + MARGIN for key in gone}
+        own = {key.key_id: (key.revoke_time or 0.0) + longest() + MARGIN for key in gone}
+        return own if regions is None else own | regions.revoked_keys()
 
     entries = RevocationLog(store, Reach(clocks.now, longest), most=base.settings.limits.revocations)
-    world = World(clocks.now, lambda: keys.ring.losses, lambda: bool(keys.loss()), revoked_keys, clocks.problem)
+    epoch = epochs(base.settings.regions.name, lambda: keys.ring.losses)
+    world = World(clocks.now, epoch, lambda: bool(keys.loss()), revoked_keys, clocks.problem)
     following = Revocations(entries, world, base.clock)
     base.readiness.require("revocations", following.problem)
     return entries, following
@@ -313,15 +333,21 @@ async def _signing(base: Foundation, store: Store) -> Signing:
     base.readiness.require("clock", clocks.problem)
     base.readiness.require("store", lambda: signing_keys.loss() or signing_keys.beat_problem())
     base.readiness.tell("high-water mark", mark.problem)
-    rotator = Rotator(signing_keys, sources, settings.signer, sealer, settings.algorithms, clock=base.clock)
+    rotator = Rotator(
+        signing_keys, sources, settings.signer, sealer, settings.algorithms, clock=base.clock,
+        region=settings.regions.name,
+    )  # fmt: skip
     await rotator.start()
-    return Signing(signing_keys, rotator, clocks, mark, JwksFetchLog(store, signing_keys, base.clock), sealer)
+    fetches, regions = JwksFetchLog(store, signing_keys, base.clock), directory_of(base, store, signing_keys)
+    return Signing(signing_keys, rotator, clocks, mark, fetches, sealer, regions)
 
 
 def _signing_problem(signing_keys: SigningKeys, algorithms: tuple[str, ...]) -> str:
     try:
         for algorithm in algorithms:
-            if signing_keys.in_use(algorithm) or not any(map(signing_keys.in_use, algorithms)):
+            begun = any(map(signing_keys.in_use, algorithms))
+            # The other regions have to hear a new one before its first key signs.
+            if signing_keys.in_use(algorithm) or not (begun or signing_keys.schedule.region_lag):
                 signing_keys.signer(algorithm)
     except DependencyUnavailable as error:
         return error.detail or error.message

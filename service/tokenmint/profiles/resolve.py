@@ -37,11 +37,18 @@ class Profiles:
     Args:
         store: the profiles.
         valid_after: returns the second up to which the tokens of a principal without a profile are revoked, or None.
+        spread: the same for any principal, by the revocations of all regions; None: there is one region.
     """
 
-    def __init__(self, store: ProfileStore, valid_after: Callable[[str], int | None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        store: ProfileStore,
+        valid_after: Callable[[str], int | None] = lambda _: None,
+        spread: Callable[[str], int | None] | None = None,
+    ) -> None:
         self._store = store
         self._valid_after = valid_after
+        self.spread = spread
 
     async def find(self, verified: VerifiedToken) -> ProfileLookup:
         """Look up the identity of ``verified``.
@@ -61,6 +68,8 @@ class Profiles:
         after = _recorded(record)
         if profile is None:
             after = _later(after, self._valid_after(just_in_time_principal(identity)))
+        elif self.spread is not None:
+            after = _later(after, self.spread(profile.principal))
         if _issued_before_revocation(issued_at, after):
             raise TokenRevoked()
         return ProfileLookup(identity, profile)

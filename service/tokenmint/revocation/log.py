@@ -107,9 +107,9 @@ class RevocationLog:
             raise OutcomeUnknown(detail=f"{KEY}: not an answer about each revocation")
         return not any(answer.startswith(b"-") for answer in answers)
 
-    async def after(self, position: str) -> streams.Page:
+    async def after(self, position: str, most_bytes: int = PAGE_BYTES) -> streams.Page:
         """Return the entries after a position, some at a time. Raises ``StoreUnavailable``, ``CorruptRecord``."""
-        return await streams.after(self._store, KEY, position, most_entries=PAGE, most_bytes=PAGE_BYTES)
+        return await streams.after(self._store, KEY, position, most_entries=PAGE, most_bytes=most_bytes)
 
     def notices(self) -> AsyncGenerator[Notice, None]:
         """Yield whenever there may be new entries, beginning once the subscription stands."""

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from tokenmint.base.errors import StoreUnavailable
-from tokenmint.storage.redis import Answer, Store
+from tokenmint.storage.reading import Answer
+from tokenmint.storage.redis import Store
 
 BATCH: Final = 64  # calls in one round trip
 LINGER: Final = 0.002  # seconds that a call waits for others while a read is in progress

@@ -13,6 +13,7 @@ from tokenmint.base.durations import parse_duration
 from tokenmint.config.entries import CheckTable, ProviderTable
 from tokenmint.config.gateway_tables import EnvoyTable, GatewayRouteTable, GatewayTable
 from tokenmint.config.load import load
+from tokenmint.config.regions_table import OtherRegionTable, RegionsTable
 from tokenmint.config.signals_table import PollTable, SignalsTable
 from tokenmint.config.spiffe_table import SpiffeTable
 from tokenmint.config.status_lists_table import StatusListsTable
@@ -63,6 +64,8 @@ TABLES: Final[dict[str, type[BaseModel]]] = {
     "[oauth]": OAuthTable,
     "[spiffe]": SpiffeTable,
     "[status_lists]": StatusListsTable,
+    "[regions]": RegionsTable,
+    "[regions.others.NAME]": OtherRegionTable,
     "[envoy]": EnvoyTable,
     "[gateway]": GatewayTable,
     "[gateway.routes.NAME]": GatewayRouteTable,

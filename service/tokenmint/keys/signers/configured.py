@@ -17,6 +17,7 @@ def key_sources(
     *,
     pkcs11: tuple[Path, str, Secret] | None = None,
     aws_kms: Mapping[str, Any] | None = None,
+    region: str = "",
 ) -> dict[str, KeySource]:
     """Return the sources of signing keys by name; the local one is always there.
 
@@ -24,11 +25,12 @@ def key_sources(
         sealer: seals the keys of the local source.
         pkcs11: module, token label and PIN.
         aws_kms: the arguments of :class:`KmsSource`.
+        region: the name of this region; "": none.
 
     Raises:
         ConfigurationError: a package that a source needs is not installed.
     """
-    local = LocalSource(sealer)
+    local = LocalSource(sealer, region)
     sources: dict[str, KeySource] = {local.name: local}
     if pkcs11 is not None:
         sources["pkcs11"] = _loaded("pkcs11", lambda: _pkcs11(pkcs11))

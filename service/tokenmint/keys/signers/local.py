@@ -61,18 +61,24 @@ def _signing_with(key: PrivateKey) -> Callable[[bytes], bytes]:
 
 
 class LocalSource:
-    """Makes keys in this process and seals them for the ring."""
+    """Makes keys in this process and seals them for the ring.
+
+    Args:
+        sealer: seals them.
+        region: the name of this region, which begins the ids of its keys; "": none.
+    """
 
     name = NAME
 
-    def __init__(self, sealer: Sealer) -> None:
+    def __init__(self, sealer: Sealer, region: str = "") -> None:
         self._sealer = sealer
+        self._region = region
 
     async def generate(self, algorithm: str) -> NewKey:
         """Generate a key and seal it."""
         private = await asyncio.to_thread(generate, algorithm)
         jwk = public_jwk(private)
-        return NewKey(jwk, sealed=self._sealer.seal(thumbprint(jwk), to_bytes(private)))
+        return NewKey(jwk, sealed=self._sealer.seal(key_id_of(jwk, self._region), to_bytes(private)))
 
     async def open(self, key: SigningKey) -> LocalSigner:
         """Open the seal. Raises ``ConfigurationError`` (another key-encryption key) and ``CorruptRecord``."""
@@ -80,7 +86,7 @@ class LocalSource:
             private = from_bytes(self._sealer.open(key.key_id, key.sealed or ""))
         except ValueError:
             raise CorruptRecord(detail=f"the private half of key {key.key_id} is not a private key") from None
-        if thumbprint(public_jwk(private)) != key.key_id:
+        if thumbprint(public_jwk(private)) != parts_of(key.key_id)[1]:
             raise CorruptRecord(detail=f"the private half of key {key.key_id} belongs to another key")
         return LocalSigner(key.key_id, key.algorithm, private)
 
@@ -149,9 +155,23 @@ def _raw_signature_of_ours(der: bytes) -> bytes:
 
 
 def thumbprint(jwk: Mapping[str, str]) -> str:
-    """Return the SHA-256 thumbprint of the required members (RFC 7638 section 3): the `kid`."""
+    """Return the SHA-256 thumbprint of the required members (RFC 7638 section 3)."""
     canonical = json.dumps(dict(jwk), sort_keys=True, separators=(",", ":")).encode()
     return _base64url(hashlib.sha256(canonical).digest())
+
+
+def key_id_of(jwk: Mapping[str, str], region: str) -> str:
+    """Return the `kid` of a key of ours: its thumbprint, after the region's name and a dot if there are regions.
+
+    So no region has a key id of another one.
+    """
+    return f"{region}.{thumbprint(jwk)}" if region else thumbprint(jwk)
+
+
+def parts_of(key_id: str) -> tuple[str, str]:
+    """Return the region ("": none) and the thumbprint in a `kid` of :func:`key_id_of`. Neither has a dot."""
+    region, _, print_of_key = key_id.rpartition(".")
+    return region, print_of_key
 
 
 def _uint(number: int) -> str:

@@ -1,0 +1,243 @@
+"""Pulls the documents of one other region: one background task for each.
+
+One replica pulls at a time, by a lease. After a failure it pauses for longer than the lease, so another replica tries.
+What it learns is in the store before it counts: first the regions that were given up, then keys, then revocations.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import urlencode
+
+from tokenmint.base.background import Background, Unit
+from tokenmint.base.clock import Clock
+from tokenmint.base.errors import DependencyUnavailable, RevocationsFull, TokenmintError
+from tokenmint.base.foreign_text import LONG, clipped
+from tokenmint.base.threads import Busy, Threads
+from tokenmint.regions import document, given_up, records
+from tokenmint.regions.directory import Regions
+from tokenmint.regions.document import Document
+from tokenmint.regions.given_up import GivenUp
+from tokenmint.regions.identity import REQUEST, RegionRefused
+from tokenmint.regions.options import OtherRegion
+from tokenmint.regions.records import Record
+from tokenmint.revocation.entries import MARGIN, Kind, Revocation, parse
+from tokenmint.revocation.log import SETTLE, RevocationLog
+from tokenmint.storage import streams
+from tokenmint.verification.key_source import Fetch, FetchFailed, KeySource
+
+PATH: Final = "/regions/document"
+REQUEST_LIFE: Final = 60.0  # seconds for which one signed request is sent again
+LEASE: Final = 5.0  # seconds beyond two intervals in which no other replica pulls
+LONGEST_PAUSE: Final = 10.0  # seconds at most after pulls that failed, or a tenth of L
+PAGES: Final = 200  # documents in a row while there are more revocations
+BATCH: Final = 250  # revocations that are appended together
+LONGEST_LIFE: Final = 400 * 86400  # seconds that a revocation of another region may last
+
+
+@dataclass(frozen=True, slots=True)
+class PullParts:
+    """The parts that pulls share."""
+
+    regions: Regions
+    issuer: str
+    fetch: Fetch
+    log: RevocationLog
+    clock: Clock
+    clock_problem: Callable[[], str]
+    """Returns a message while this process's clock is wrong, or ""."""
+    holder: str
+    """The name of this process, which no other process has."""
+
+
+class RegionPuller:
+    """Pulls from one region.
+
+    Args:
+        other: the region.
+        parts: the parts that pulls share.
+    """
+
+    def __init__(self, other: OtherRegion, parts: PullParts) -> None:
+        self._other = other
+        self._parts = parts
+        self._regions = parts.regions
+        self._options = parts.regions.options
+        self._threads = Threads("region documents", 1)
+        self._source: KeySource | None = None
+        self._source_until = float("-inf")
+        self._failed = 0
+
+    async def follow(self, unit: Unit) -> None:
+        """Pull without end."""
+        while True:
+            await self._parts.clock.sleep(await self._attempt(unit))
+
+    async def _attempt(self, unit: Unit) -> float:
+        """Pull if this process holds the lease; return the pause until the next attempt."""
+        poll = self._options.poll
+        if not self._regions.serves(self._other.name):
+            unit.works()
+            return poll
+        try:
+            if await self._regions.store.lease(self._other.name, self._parts.holder, 2 * poll + LEASE):
+                await self.pull()
+            unit.works()
+            self._failed = 0
+        except TokenmintError as error:
+            self._failed += 1
+            unit.fails(error)
+        longest = max(poll, min(LONGEST_PAUSE, self._options.longest_cut / 10))
+        return min(longest, poll * (1 << min(self._failed, 8)))
+
+    async def pull(self) -> None:
+        """Take over everything that the region has to tell.
+
+        Raises:
+            DependencyUnavailable: it gave no answer, or one that is not accepted.
+            RevocationsFull: the log of revocations has no room. Keys were taken over.
+            StoreUnavailable, OutcomeUnknown, CorruptRecord, Conflict
+        """
+        if problem := self._parts.clock_problem():
+            raise DependencyUnavailable(detail=problem)
+        for _ in range(PAGES):
+            held = self._regions.record(self._other.name)
+            told = await self._ask(held)
+            await self._give_up(told.given_up)
+            if not self._regions.serves(self._other.name):
+                return
+            await self._take_over(told)
+            await self._revoke(told)
+            if not told.page.more:
+                return
+
+    async def _ask(self, held: Record | None) -> Document:
+        place = {"epoch": held.epoch if held is not None else 0}
+        query = {"for": self._options.name, **place, "after": held.position if held else streams.BEGINNING}
+        url = f"{self._other.source.url}{PATH}?{urlencode(query)}"
+        source = self._signed()
+        try:
+            async with asyncio.timeout(source.timeout):
+                answer = await self._parts.fetch(source, url, etag=None)
+            if answer.status != 200:
+                raise FetchFailed(f"{source.place} answered {answer.status}{_reason(answer.body)}")
+            return await self._threads.run(self._read, answer.body)
+        except (FetchFailed, RegionRefused) as error:
+            raise DependencyUnavailable(detail=f"region {self._other.name}: {clipped(str(error), 2 * LONG)}") from None
+        except (TimeoutError, Busy):
+            raise DependencyUnavailable(
+                detail=f"region {self._other.name}: no answer in {source.timeout:g} s"
+            ) from None
+
+    def _read(self, body: bytes) -> Document:
+        return document.read(
+            body,
+            self._other.keys.value.keys,
+            issuer=self._parts.issuer,
+            region=self._other.name,
+            to=self._options.name,
+        )
+
+    def _signed(self) -> KeySource:
+        """Return the source with a signed request, which serves for a while: each new one has threads of its own."""
+        now = self._parts.clock.monotonic()
+        if self._source is None or now >= self._source_until:
+            claims = {
+                "iss": self._parts.issuer,
+                "region": self._options.name,
+                "aud": self._other.name,
+                "iat": int(self._regions.times.now()),
+            }
+            identity = self._options.identity
+            if identity is None:
+                raise DependencyUnavailable(detail="regions.key_file is missing")
+            header = f"Bearer {identity.value.sign(REQUEST, claims)}"
+            self._source = replace(self._other.source, headers=(("authorization", header),))
+            self._source_until = now + REQUEST_LIFE
+        return self._source
+
+    async def _give_up(self, statements: Sequence[str]) -> None:
+        """Take over the regions that were given up, of those that are configured."""
+        known = {one.statement for one in self._regions.given_up.values()}
+        authority = self._options.authority
+        news: dict[str, GivenUp] = {}
+        for statement in statements:
+            if statement in known or authority is None:
+                continue
+            try:
+                name = given_up.region_of(statement, authority.value.keys, self._parts.issuer)
+            except RegionRefused as error:
+                raise DependencyUnavailable(
+                    detail=f"region {self._other.name}: a statement about a region is not accepted: {error}"
+                ) from None
+            if name not in self._regions.given_up and (name in self._options.others or name == self._options.name):
+                news[name] = GivenUp(statement, self._regions.times.now())
+        if news:
+            self._regions.note_given_up(await self._regions.store.give_up(news))
+
+    async def _take_over(self, told: Document) -> None:
+        """Keep the keys, unless nothing but a little time is new."""
+        name, times = self._other.name, self._regions.times
+
+        def after(stored: Record | None) -> Record:
+            before = records.newer(stored, self._regions.record(name))
+            return records.accepted(before, told, now=times.now(), skew=times.skew, memory=self._regions.memory())
+
+        held = self._regions.record(name)
+        try:
+            new = after(held)
+            small = min(LONGEST_PAUSE, self._options.longest_cut / 10)
+            if held is not None and not records.differs(held, new) and new.as_of < held.as_of + small:
+                return
+            self._regions.note(name, await self._regions.store.change(name, after))
+        except RegionRefused as error:
+            raise DependencyUnavailable(detail=f"region {name}: {error}") from None
+
+    async def _revoke(self, told: Document) -> None:
+        """Append its revocations to this region's log, and then note how far it was read."""
+        name, page, now = self._other.name, told.page, self._regions.times.now()
+        parsed = [parse(entry.encode()) for entry in page.entries]
+        own = [self._bounded(one, now) for one in parsed if one is not None and one.kind is not Kind.KEY]
+        own = [one for one in own if one.expires > now]
+        for start in range(0, len(own), BATCH):
+            if not await self._parts.log.append(*own[start : start + BATCH], confirmed=True):
+                raise RevocationsFull()
+        held = self._regions.record(name)
+        if held is None:
+            return
+        as_of = None if page.more else told.as_of
+        new = records.read_up_to(held, page.epoch, page.following, as_of)
+        small = min(LONGEST_PAUSE, self._options.longest_cut / 10)
+        if records.differs(held, new) or new.revocations_as_of >= held.revocations_as_of + small:
+            stored = await self._regions.store.change(
+                name, lambda stored: records.read_up_to(stored or held, page.epoch, page.following, as_of)
+            )
+            self._regions.note(name, stored)
+
+    def _bounded(self, one: Revocation, now: float) -> Revocation:
+        """Return a revocation that lasts as long as this region's tokens need it, and not without end."""
+        expires = one.expires
+        if one.kind in (Kind.PRINCIPAL, Kind.CLIENT, Kind.AUDIENCE):
+            expires = max(expires, self._parts.log.of(one.kind, one.name, one.valid_after).expires)
+        after = min(one.valid_after, int(now + SETTLE + self._regions.times.skew))
+        return Revocation(one.kind, one.name, after, min(expires, int(now + LONGEST_LIFE + MARGIN)))
+
+
+def _reason(body: bytes) -> str:
+    """Return the reason that the region itself gives for its refusal, bounded."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    text = value.get("error_description") if isinstance(value, dict) else None
+    return f": {clipped(text, LONG)}" if isinstance(text, str) else ""
+
+
+def follow_regions(parts: PullParts, background: Background) -> list[RegionPuller]:
+    """Pull from every other region, without end."""
+    pullers = [RegionPuller(other, parts) for other in parts.regions.options.others.values()]
+    for puller, name in zip(pullers, parts.regions.options.others, strict=True):
+        background.start(f"region {name}", puller.follow)
+    return pullers

@@ -11,6 +11,8 @@ SERVICE = ROOT / "service" / "tokenmint"
 GENERATED = {"v1", "envoy"}
 MOST_AT_THE_TOP = 6
 ROW = re.compile(r"^\| (\d+) \| `(\w+)/` \| (.+) \|$", re.MULTILINE)
+MODULES = re.compile(r"^- `(\w+)/`: (.+(?:\n  .+)*)", re.MULTILINE)
+LONGEST_CELL = 110
 
 
 def rooms() -> set[str]:
@@ -38,13 +40,17 @@ def test_the_page_has_every_room_in_the_layer_of_the_import_rule() -> None:
 
 def test_the_page_names_every_module_of_the_rooms_that_it_lists_by_module() -> None:
     listed = 0
-    for _, room, text in ROW.findall(page()):
+    for room, text in MODULES.findall(page()):
         named = set(re.findall(r"`(\w+)`", text))
         modules = {file.stem for file in (SERVICE / room).glob("*.py")} - {"__init__"}
         if named & modules:
             listed += 1
             assert {name for name in named - modules if not (SERVICE / room / name).is_dir()} == set(), room
     assert listed > 10
+
+
+def test_the_table_has_a_short_subject_for_each_room() -> None:
+    assert [subject for *_, subject in ROW.findall(page()) if len(subject) > LONGEST_CELL] == []
 
 
 def test_the_import_rule_has_no_exceptions() -> None:

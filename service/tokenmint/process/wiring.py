@@ -183,8 +183,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     unregistered, time = UnregisteredPrincipals(store, near, base.clock), signing.clocks.right_store_time
     many = MassRevocation(profiles, issued, entries, time, partial(_configured, rules), unregistered)
     closing.push_async_callback((audit := _audit(base, store)).close)
-    limiter = RateLimiter(store, rate_limits(settings), base.clock, base.background.unit("shared rate limits"))
-    closing.push_async_callback(limiter.close)
+    closing.push_async_callback((limiter := _limiter(base, store)).close)
     traces = tracing(base, closing)
     persons = _persons(base, store, near, profiles, erasures, issued, entries, many)
     gate = Gate(lambda: rules.authenticator, limiter, base.metrics, audit, signing.clocks.require, traces.tracer)
@@ -208,6 +207,10 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         forwarded=ForwardedCertificates(settings.proxy_hashes),
         tracing=traces,
     )
+
+
+def _limiter(base: Foundation, store: Store) -> RateLimiter:
+    return RateLimiter(store, rate_limits(base.settings), base.clock, base.background.unit("shared rate limits"))
 
 
 def _verifiers(base: Foundation, firebase: FirebaseClients) -> Verifiers:

@@ -30,6 +30,7 @@ FOLLOWED = {
     "test_runbooks_of_callers.py": {
         "decommissioning", "leaked-client-secret", "mass-revocation", "issuer-change", "upgrade",
     },
+    "test_runbooks_of_regions.py": {"giving-up-a-region"},
 }  # fmt: skip
 """Runbooks that are followed through a whole situation, by the tests that do so."""
 ELSEWHERE = OFFLINE | {f"{page}.md" for pages in FOLLOWED.values() for page in pages}

@@ -27,6 +27,7 @@ def build(language: str, failures: list[str]) -> bool:
     if not script.exists():
         failures.append(f"{language}: there is no driver")
         return False
+    _marker(language).unlink(missing_ok=True)
     done = subprocess.run([script], capture_output=True, text=True, timeout=BUILD_LIMIT, check=False)
     if done.returncode == MISSING:
         line = f"{language}: skipped: {done.stderr.strip()}"
@@ -36,6 +37,7 @@ def build(language: str, failures: list[str]) -> bool:
     elif done.returncode:
         failures.append(f"{language}: build: {(done.stdout + done.stderr)[-3000:]}")
     else:
+        _marker(language).parent.mkdir(parents=True, exist_ok=True)
         _marker(language).touch()
     return done.returncode == 0
 

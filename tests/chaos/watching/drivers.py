@@ -14,7 +14,7 @@ LONGEST: Final = 1 << 20  # bytes of a line
 
 
 class Gone(Exception):
-    """The process has ended, or gives no answer for :data:`LIMIT` seconds."""
+    """The process has ended, failed in itself, or gives no answer for :data:`LIMIT` seconds."""
 
 
 class DriverProcess:
@@ -39,9 +39,7 @@ class DriverProcess:
             )  # fmt: skip
         finally:
             os.close(errors)
-        answer = await self.ask({"do": "configure"} | configuration)
-        if "ok" not in answer:
-            raise Gone(f"{self._language}: {answer}")
+        await self.ask({"do": "configure"} | configuration)
 
     async def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """Return the answer. Raises :class:`Gone`."""
@@ -62,6 +60,8 @@ class DriverProcess:
         if not line:
             raise Gone(self._language)
         answer: dict[str, Any] = json.loads(line)
+        if "failure" in answer:
+            raise Gone(f"{self._language}: {answer['failure'][:300]}")
         return answer
 
     async def kill(self) -> None:

@@ -98,7 +98,7 @@ class Seen:
     behind: list[str] = field(default_factory=list)
     """The languages whose verifier was not up to date in the end."""
     ended: list[str] = field(default_factory=list)
-    """The languages whose process ended, and nobody had ended it."""
+    """The languages whose process ended, and nobody had ended it, or failed, and how."""
     silent: list[str] = field(default_factory=list)
     """The languages whose process gave no answer for long, and was started again."""
     unanswered: int = 0

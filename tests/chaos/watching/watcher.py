@@ -66,11 +66,11 @@ class Watcher:
                 try:
                     await self._driver.start(self._configuration())
                     await self._ask(stop)
-                except Gone:
+                except Gone as gone:
                     await self._driver.kill()
                     self._ends_period(time.time())
                     if not self._killed:
-                        (self._seen.silent if self._driver.silent else self._seen.ended).append(self.verifier.language)
+                        (self._seen.silent if self._driver.silent else self._seen.ended).append(str(gone))
                         await asyncio.sleep(AGAIN)
                     self._killed = False
         finally:

@@ -122,7 +122,7 @@ def minted(service: Service, tokens: Sequence[str]) -> list[str]:
     return found
 
 
-def exchanged(audience: str, **fields: str) -> Way:
+def exchanged(audience: str, **fields: Any) -> Way:
     """Return a way that exchanges tokens for an audience, with these fields."""
 
     def way(service: Service, tokens: Sequence[str]) -> None:

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 from tests.both_ways import SMALL, BothWays
-from tests.rig import Serve, refusal
+from tests.e2e.gateways import check, ours, set_upstream, told
+from tests.rig import AUDIENCE, Serve, refusal
 
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -15,7 +16,7 @@ from tokenmint.v1.profile_pb2 import Identity, Profile
 async def test_a_plain_exchange_takes_the_fast_way_and_a_refusal_the_full_way(
     serve: Serve, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cached = f"\n[caches]\nprofiles = 100\n{SMALL}"
+    cached = f'\n[caches]\nprofiles = 100\n[envoy]\nenabled = true\naudience = "{AUDIENCE}"\n{SMALL}'
     async with serve(cached, transport=transport) as rig:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")])
         await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))
@@ -40,6 +41,8 @@ async def test_a_plain_exchange_takes_the_fast_way_and_a_refusal_the_full_way(
                 assert answer.subject == "ada"
                 several = await rig.exchange.BatchExchangeTokens(batch, **rig.auth("web"))
                 assert [one.token.subject for one in several.results] == ["ada"] * tokens
+                checked = await check(rig, {"authorization": f"Bearer {plain.subject_token}"}, client="web")
+                assert ours(set_upstream(checked))["sub"] == "ada"
                 if not asked:
                     break
         stale = pb.ExchangeTokenRequest.FromString(ways.request(ways.token(exp=1)))
@@ -48,3 +51,6 @@ async def test_a_plain_exchange_takes_the_fast_way_and_a_refusal_the_full_way(
         batch.subject_token = stale.subject_token
         assert (await refusal(rig.exchange.BatchExchangeTokens(batch, **rig.auth("web")))).reason == "EXPIRED"
         assert asked == ["full"] * 2
+        checked = await check(rig, {"authorization": f"Bearer {stale.subject_token}"}, client="web")
+        assert told(checked) == (401, "EXPIRED")
+        assert asked == ["full"] * 3

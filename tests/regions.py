@@ -73,6 +73,9 @@ class Federation:
             prepared = rig.parts.signing_keys.ring.keys[0]
             request = keys_pb.ActivateSigningKeyRequest(key_id=prepared.key_id, force=True)
             await rig.keys.ActivateSigningKey(request, **rig.auth("root"))
+        # Each has a key that signs and one that is prepared, and publishes those of all.
+        keys = [rig.parts.signing_keys for rig in self.rigs.values()]
+        await self.until(lambda: all(len(one.published().keys) == 2 * len(keys) for one in keys))
 
     async def key_ids(self, region: str) -> set[str]:
         """Return the ids in the key set that a region publishes."""

@@ -35,7 +35,6 @@ async def active(rig: Rig, token: str) -> bool:
 
 
 async def test_each_region_signs_with_its_own_keys_and_publishes_those_of_all(regions: Federation) -> None:
-    await regions.until(lambda: all(len(rig.parts.signing_keys.published().keys) == 4 for rig in regions.rigs.values()))
     own = {name: regions.own_ids(name) for name in regions.rigs}
     assert all(key_id.startswith(f"{name}.") for name, ids in own.items() for key_id in ids)
     for name in regions.rigs:
@@ -85,7 +84,7 @@ async def test_a_revoked_key_leaves_every_key_set_and_watchers_are_told(regions:
     await us.create(person())
     token = await minted(us)
     active_key = us.parts.signing_keys.signer("ES256").key_id
-    await regions.until(lambda: active_key in {key["kid"] for key in eu.parts.signing_keys.published().keys})
+    assert active_key in await regions.key_ids("eu")
     request = keys_pb.RevokeSigningKeyRequest(key_id=active_key, reason="test")
     await us.keys.RevokeSigningKey(request, **us.auth("root"))
     await regions.until(lambda: active_key not in {key["kid"] for key in eu.parts.signing_keys.published().keys})
@@ -95,7 +94,6 @@ async def test_a_revoked_key_leaves_every_key_set_and_watchers_are_told(regions:
 
 async def test_a_region_that_is_cut_off_keeps_the_keys_and_says_so_after_l(regions: Federation) -> None:
     eu, us = regions.rigs["eu"], regions.rigs["us"]
-    await regions.until(lambda: len(eu.parts.signing_keys.published().keys) == 4)
     for link in regions.links.values():
         link.cut()
     before = await regions.key_ids("eu")

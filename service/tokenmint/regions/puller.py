@@ -1,10 +1,11 @@
 """Pulls the documents of one other region: one background task for each.
 
-One replica pulls at a time, by a lease. After a failure it pauses for longer than the lease, so another replica tries.
+One replica pulls at a time, by a lease. After a failure it gives the lease back, so another replica tries.
 What it learns is in the store before it counts: first the regions that were given up, then keys, then revocations.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from tokenmint.verification.key_source import Fetch, FetchFailed, KeySource
 PATH: Final = "/regions/document"
 REQUEST_LIFE: Final = 60.0  # seconds for which one signed request is sent again
 LEASE: Final = 5.0  # seconds beyond two intervals in which no other replica pulls
+GIVEN_BACK: Final = 0.001  # seconds of a lease that is given back
 LONGEST_PAUSE: Final = 10.0  # seconds at most after pulls that failed, or a tenth of L
 PAGES: Final = 200  # documents in a row while there are more revocations
 BATCH: Final = 250  # revocations that are appended together
@@ -83,7 +85,7 @@ class RegionPuller:
             return poll
         try:
             if await self._regions.store.lease(self._other.name, self._parts.holder, 2 * poll + LEASE):
-                await self.pull()
+                await self._pull_or_give_back()
             unit.works()
             self._failed = 0
         except TokenmintError as error:
@@ -91,6 +93,14 @@ class RegionPuller:
             unit.fails(error)
         longest = max(poll, min(LONGEST_PAUSE, self._options.longest_cut / 10))
         return min(longest, poll * (1 << min(self._failed, 8)))
+
+    async def _pull_or_give_back(self) -> None:
+        try:
+            await self.pull()
+        except TokenmintError:
+            with contextlib.suppress(TokenmintError):
+                await self._regions.store.lease(self._other.name, self._parts.holder, GIVEN_BACK)
+            raise
 
     async def pull(self) -> None:
         """Take over everything that the region has to tell.

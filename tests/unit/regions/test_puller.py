@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.fakes import FakeClock
+from tests.polling import until
 from tests.regions import make_identity
 
 from tokenmint.base.background import Unit
@@ -250,7 +251,20 @@ async def test_one_replica_pulls_at_a_time(store: Store, clock: FakeClock) -> No
     assert [len(one.other.asked) for one in replicas] == [3, 0]
 
 
-async def test_a_replica_that_fails_pauses_for_longer_than_its_lease(store: Store, clock: FakeClock) -> None:
+async def test_a_replica_that_fails_lets_another_one_try(store: Store, clock: FakeClock) -> None:
+    one, two = (world(store, clock, holder=name) for name in ("one", "two"))
+    unit = Unit("region eu", clock, Metrics())
+    one.other.answer = lambda _: FetchResult(500, {}, b"")
+    await one.puller._attempt(unit)  # its loop has no end
+
+    async def has_pulled() -> bool:
+        await two.puller._attempt(unit)  # as above
+        return bool(two.other.asked)
+
+    await until(has_pulled)
+
+
+async def test_a_replica_that_fails_pauses(store: Store, clock: FakeClock) -> None:
     us, unit = world(store, clock), Unit("region eu", clock, Metrics())
     us.other.answer = lambda _: FetchResult(500, {}, b"")
     pauses = [await us.puller._attempt(unit) for _ in range(6)]  # its loop has no end

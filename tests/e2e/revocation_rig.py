@@ -76,6 +76,7 @@ class Watcher:
     """A verifier's set, and the last message."""
 
     held: dict[bytes, int] = field(default_factory=dict)
+    ends: dict[bytes, float] = field(default_factory=dict)
     position: str = ""
     age: float = -1.0
     time: int = 0
@@ -96,6 +97,7 @@ class Watcher:
         """Take a message."""
         for one in message.revocations:
             self.held[one.digest] = max(one.tokens_valid_after, self.held.get(one.digest, 0))
+            self.ends[one.digest] = one.expire_time.seconds
         self.position = message.position or self.position
         self.age = message.age.ToMilliseconds() / 1000
         self.time = message.time.seconds

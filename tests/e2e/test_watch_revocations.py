@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 from h2.settings import SettingCodes
-from tests.e2e.revocation_rig import FAR, NEXT, as_api, claims, exchanged, extra, watching
+from tests.e2e.revocation_rig import FAR, NEXT, as_api, claims, digest, exchanged, extra, watching
 from tests.e2e.sharing import Start
 from tests.fakes import FakeClock
 from tests.http2 import connected, framed
@@ -216,6 +216,10 @@ async def test_a_signing_key(rig: Rig) -> None:
         await rig.until(lambda: watcher.refuses(token))
     async with watching(rig) as watcher:
         assert watcher.refuses(token)
+    # Its private half may be known, so tokens can be made as long as a verifier keeps the set with it.
+    schedule = rig.parts.signing_keys.schedule
+    assert schedule.verifier_cache > schedule.max_lifetime
+    assert watcher.ends[digest("key", key.key_id)] >= rig.clock.now() + schedule.verifier_cache + schedule.max_lifetime
 
 
 @pytest.mark.alone

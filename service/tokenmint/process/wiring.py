@@ -256,7 +256,8 @@ def _revocations(base: Foundation, store: Store, signing: Signing) -> tuple[Revo
 
     def revoked_keys() -> dict[str, float]:
         gone = (key for key in keys.ring.keys if key.state is KeyState.REVOKED)
-        own = {key.key_id: (key.revoke_time or 0.0) + longest() + MARGIN for key in gone}
+        memory = max(keys.schedule.max_age, keys.schedule.verifier_cache) + longest() + MARGIN
+        own = {key.key_id: (key.revoke_time or 0.0) + memory for key in gone}
         return own if regions is None else own | regions.revoked_keys()
 
     entries = RevocationLog(store, Reach(clocks.now, longest), most=base.settings.limits.revocations)

@@ -49,7 +49,8 @@ class World:
         now: the time by the store's clock, Unix seconds.
         epoch: the number of losses of the store so far.
         lost: whether a loss is not accepted yet, so that the log may lack entries.
-        revoked_keys: the ids of revoked signing keys, each with the end of its tokens.
+        revoked_keys: the ids of revoked signing keys, each with the end of its tokens. Strangers may make some for as
+            long as a verifier keeps a key set with the key.
         clock_problem: a message for operators while one of the clocks is wrong, or "".
     """
 

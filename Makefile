@@ -133,6 +133,9 @@ bench-full-way: $(READY) ## The processor time of calls on the full way, beside 
 bench-status-lists: $(READY) ## The list of TOKENS (1000000), and the cost of a token in it for its exchange
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.status_lists $(call options,TOKENS)
 
+bench-scale: $(READY) ## Hit rates of the edge over REQUESTS (20000), and the store's commands over EXCHANGES (2000)
+	@PYTHONPATH=service:.:clients/python/src $(BIN)/python -m benchmarks.scale $(call options,REQUESTS EXCHANGES)
+
 bench-import: $(READY) ## Import PROFILES (100000) into each kind of store; kill an import in its middle, and resume it
 	@PYTHONPATH=service:. $(BIN)/python -m benchmarks.imports $(call options,PROFILES)
 
@@ -291,4 +294,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: test-relying-parties bench-gateways bench-full-way test-gateways test-console test-sts bench bench-quick profile bench-overload bench-neighbours bench-import bench-status-lists test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-rust test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy site check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean
+.PHONY: test-relying-parties bench-gateways bench-full-way test-gateways test-console test-sts bench bench-quick profile bench-overload bench-neighbours bench-import bench-status-lists bench-scale test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-rust test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy site check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean

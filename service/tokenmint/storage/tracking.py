@@ -24,6 +24,7 @@ from tokenmint.storage.slots import Slots, own_slots
 from tokenmint.storage.urls import StoreUrl
 
 LOOK: Final = 0.5  # seconds between looks at a Cluster's primaries, and before a lost one is tried again
+LONGEST_PAUSE: Final = 5.0  # seconds to which that grows for one that stays away
 _WAITING: Final = 100  # reports that wait for the reader
 
 
@@ -181,21 +182,23 @@ class ClusterTracking:
             await asyncio.sleep(LOOK)
 
     async def _track(self, name: str, node: Any) -> None:
-        slots: Slots | None = None
+        served, pause = False, LOOK
         while True:
             try:
                 connection = _tracking_connection(node.connection_class, node.connection_kwargs)
                 async with aclosing(self._tracking.on(connection)) as reports:
                     async for changes in reports:
+                        pause = LOOK
                         if changes.slots is not None:
-                            if slots is not None and changes.slots != slots:
-                                self._server.look_for_nodes()  # slots move, or another node took over
-                            slots = changes.slots
+                            if served and not changes.slots.ranges:
+                                self._server.look_for_nodes()  # another node took over
+                            served = bool(changes.slots.ranges)
                         await self._report(replace(changes, node=name))
             except StoreUnavailable as error:
                 self._server.look_for_nodes()
                 await self._report(Changes((), None, name, lost=error))
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)  # the driver's look takes much of the processor
 
     async def _report(self, changes: Changes) -> None:
         made_at = asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""Observations of verifiers that follow revocations, by which alone they are judged. Times are Unix seconds."""
+"""The events of verifiers that follow revocations: the judgement goes by them alone. Times are Unix seconds."""
 
 from dataclasses import dataclass, field
 from typing import Final

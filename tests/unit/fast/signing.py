@@ -27,8 +27,8 @@ async def signatures_that_take_a_thread(ways: BothWays) -> None:
     async def out_of_reach(*_: object) -> bytes:
         raise SignerUnavailable
 
-    keys = ways.rig.parts.signing_keys
-    signer, opened = keys.signer("RS256"), keys._opened
+    signer = ways.rig.parts.signing_keys.signer("RS256")
+    opened = ways.rig.parts.signing_keys._opened
     with replaced(opened, "_signing", opened._signing | {"RS256": Remote(signer.key_id, "RS256", out_of_reach)}):
         outcome = await ways.check(request, recognised=False)
         assert outcome.answer is None

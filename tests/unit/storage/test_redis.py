@@ -148,7 +148,7 @@ async def test_the_servers_refusals_are_unavailable_and_changed_nothing(reply: b
 @pytest.mark.parametrize("reply", [b"-NOAUTH Authentication required.\r\n", b"-WRONGPASS invalid password\r\n"])
 async def test_refused_credentials_are_a_matter_of_configuration(reply: bytes) -> None:
     with scripted(reply) as port:
-        options = replace(FAST, password=Secret("canary-4711"))
+        options = StoreOptions(read_timeout=10.0, write_timeout=20.0, password=Secret("canary-4711"))
         with pytest.raises(ConfigurationError, match="credentials") as error:
             await Store.open(f"redis://127.0.0.1:{port}", options=options)
         assert "canary" not in error.value.message

@@ -149,7 +149,6 @@ async def test_renewed_authorities_are_used_by_the_next_fetch_and_withdrawn_ones
         await get(source, fetch=fetch)
 
 
-@pytest.mark.slow
 async def test_a_disk_that_hangs_keeps_no_fetch_waiting_that_has_what_it_needs(
     source: KeySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +217,6 @@ async def test_an_address_with_the_certificate_of_another_is_passed_over(
         assert not other.asked
 
 
-@pytest.mark.slow
 async def test_an_address_that_never_answers_leaves_the_others_their_time(
     idp: Documents, source: KeySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

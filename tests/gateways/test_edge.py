@@ -11,6 +11,7 @@ import pytest
 from tests import plain_http
 from tests.gateways.programs import CADDY, running, sidecar
 from tests.gateways.test_gateways import (
+    AUDIENCE,
     COOKIE,
     REQUESTS,
     TOKENS,
@@ -69,6 +70,36 @@ def test_a_revoked_session_is_refused_within_a_second(setting: Setting, tmp_path
             last = until_refused.result()
         print(f"edge: the last request that passed began {last - revoked:+.2f} s after the revocation")
         assert last - revoked <= 1
+
+
+def test_a_revoked_session_is_refused_within_a_second_though_answers_are_kept_for_minutes(
+    setting: Setting, tmp_path: Path
+) -> None:
+    follows = ("--revocations", setting.service.listen["grpc"], "--audience", AUDIENCE)
+    with (
+        sidecar(tmp_path, tokenmint=setting.port, keep="1", follows=follows) as port,
+        running(CADDY, tmp_path, tokenmint=port, backend=setting.backend) as url,
+    ):
+        until_followed(port)
+        handle = session(setting)
+        asked, ends = counted(port)["asked"], time.monotonic() + 2
+        while time.monotonic() < ends:  # longer than an answer is kept without the stream
+            assert get(url, Cookie=f"{COOKIE}={handle}").status_code == 200
+        assert counted(port)["asked"] == asked + 1
+        with ThreadPoolExecutor(1) as pool:
+            until_refused = pool.submit(last_pass, url, handle)
+            revoke(setting, handle)
+            revoked = time.monotonic()
+            last = until_refused.result()
+        print(f"caddy, followed: the last request that passed began {last - revoked:+.3f} s after the revocation")
+        assert last - revoked <= 1
+
+
+def until_followed(port: int) -> None:
+    """Wait for the snapshot of revocations."""
+    ends = time.monotonic() + 60
+    while "known up to" not in plain_http.get(f"http://127.0.0.1:{port}/readyz").text:
+        assert time.monotonic() < ends
 
 
 def test_while_tokenmint_is_away_what_is_allowed_is_given_and_the_rest_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import jwt
 import pytest
 from tests import envoy, plain_http
 from tests.gateways.programs import EXAMPLES, sidecar
-from tests.gateways.test_edge import counted
+from tests.gateways.test_edge import counted, until_followed
 from tests.gateways.test_gateways import (
     AUDIENCE,
     COOKIE,
@@ -63,13 +63,6 @@ def gateway(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield found
 
 
-def until_followed(edge: int) -> None:
-    """Wait for the snapshot."""
-    ends = time.monotonic() + 20
-    while "known up to" not in plain_http.get(f"http://127.0.0.1:{edge}/readyz").text:
-        assert time.monotonic() < ends
-
-
 def test_the_token_is_swapped_and_nothing_is_forged(setting: Setting, gateway: tuple[str, int]) -> None:
     theirs = setting.token()
     headers = seen(get(gateway[0], theirs, X_Tokenmint_Principal="root", X_Tokenmint_Scope="admin"))
@@ -77,6 +70,21 @@ def test_the_token_is_swapped_and_nothing_is_forged(setting: Setting, gateway: t
     claims = jwt.decode(ours, options={"verify_signature": False})
     assert (claims["aud"], theirs in str(headers)) == (AUDIENCE, False)
     assert (headers["x-tokenmint-principal"], headers["x-tokenmint-scope"]) == (claims["sub"], "read")
+
+
+def test_a_header_that_a_server_behind_may_read_as_ours_is_refused(setting: Setting, gateway: tuple[str, int]) -> None:
+    with plain_http.sync_client() as http:
+        given = {"authorization": f"Bearer {setting.token()}", "x_tokenmint_principal": "root"}
+        assert http.get(f"{gateway[0]}/orders/1", headers=given).status_code == 400
+
+
+@pytest.mark.parametrize(("method", "body"), [("POST", b"x" * 100), ("PUT", b""), ("DELETE", b""), ("HEAD", b"")])
+def test_any_method_passes_with_its_body(setting: Setting, gateway: tuple[str, int], method: str, body: bytes) -> None:
+    with plain_http.sync_client() as http:
+        url, given = f"{gateway[0]}/orders/1?a=b", {"authorization": f"Bearer {setting.token()}"}
+        answer = http.request(method, url, headers=given, content=body)
+        refused = http.request(method, url, content=body)
+    assert (answer.status_code, refused.status_code) == (200, 401)
 
 
 def test_a_session_stays_at_the_gateway(setting: Setting, gateway: tuple[str, int]) -> None:

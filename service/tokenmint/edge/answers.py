@@ -95,6 +95,11 @@ class _Kept:
     names: Names | None
     """The names by which its token can be revoked; None: it can't be told."""
 
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+        return self.answer.size + (len(self.names.digests) * 64 if self.names is not None else 0)
+
 
 class Answers:
     """Gives answers, and asks for those that it does not have.
@@ -166,7 +171,7 @@ class Answers:
             raise TokenRevoked
         left = self._left(fresh)
         if left > 0:
-            self._kept.remember(key, fresh, answer.size)
+            self._kept.remember(key, fresh, fresh.size)
         return self._given(fresh, left, kept=False)
 
     def _given(self, one: _Kept, left: float, *, kept: bool) -> Given:

@@ -85,10 +85,18 @@ test-relying-parties: $(READY) ## Our tokens before OpenBao, kube-apiserver's au
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/relying-parties.txt
 	@$(BIN)/python -m pytest -q -rs tests/relying_parties
 
+test-kubernetes: $(READY) ## Every manifest before a real kube-apiserver and etcd (needs Go; builds them first, for minutes)
+	@$(BIN)/python -m pytest -q -rs tests/kubernetes
+
 test-console: $(READY) ## The operators' console in a browser, with axe-core (needs chromium and Node)
 	@if command -v npm >/dev/null; then npm ci --prefix tests/browser --no-audit --no-fund --loglevel=error; fi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/console.txt
-	@$(BIN)/python -m pytest -q -rs tests/browser
+	@$(BIN)/python -m pytest -q -rs tests/browser/test_console_page.py
+
+test-site: $(READY) site ## The site of docs/ in a browser, with axe-core (needs chromium and Node)
+	@if command -v npm >/dev/null; then npm ci --prefix tests/browser --no-audit --no-fund --loglevel=error; fi
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/console.txt
+	@$(BIN)/python -m pytest -q -rs tests/browser/test_site.py
 
 test-clients: $(READY) ## Build the clients, and play the same scenarios in every language (needs Go, Node, Java, Maven)
 	@PYTHONPATH=service:. $(BIN)/python -m tests.clients.runner $(LANGUAGES)
@@ -294,4 +302,4 @@ lock: $(READY) ## Pin the requirements anew (bounds are in requirements/*.in)
 clean: ## Remove what was built (not .tokenmint, which holds keys)
 	@rm -rf build dist htmlcov .coverage* $(VENV)
 
-.PHONY: test-relying-parties bench-gateways bench-full-way test-gateways test-console test-sts bench bench-quick profile bench-overload bench-neighbours bench-import bench-status-lists bench-scale test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-rust test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy site check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean
+.PHONY: test-relying-parties test-kubernetes test-site bench-gateways bench-full-way test-gateways test-console test-sts bench bench-quick profile bench-overload bench-neighbours bench-import bench-status-lists bench-scale test-restart help setup demo fast test test-pythons test-deep test-vectors fuzz test-interop test-firebase test-clients test-rust test-grpc-conformance check-clients test-signers chaos soak check check-deploy render-deploy site check-protos check-generated generate generate-python release-protos version release release-check release-sign install-check clients format lock clean

@@ -24,6 +24,8 @@ ACCESSIBLE: Final = {
     '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
     'role="heading">': 'role="heading" aria-level="2">',  # WAI-ARIA requires the level
 }
+_CORNER: Final = re.compile(r'<th class="head[^"]*"><p></p></th>')
+"""An empty head of a column, which heads nothing: a screen reader would read it as one."""
 _LINK: Final = re.compile(r"(\]\()(?![a-z]+:)([^)\s#]+)")
 _log: Final = getLogger(__name__)
 
@@ -33,6 +35,7 @@ suppress_warnings = ["misc.highlighting_failure"]
 myst_heading_anchors = 4
 myst_url_schemes = ["http", "https", SCHEME.removesuffix(":")]
 html_theme = "furo"
+templates_path = ["_templates"]
 html_title = project
 html_copy_source = False
 html_use_index = False
@@ -81,6 +84,7 @@ def make_accessible(_: Any, __: str, ___: str, context: dict[str, Any], ____: An
     for part in ("body", "furo_navigation_tree"):
         for before, after in ACCESSIBLE.items():
             context[part] = context.get(part, "").replace(before, after)
+    context["body"] = _CORNER.sub("<td></td>", context["body"])
 
 
 def _lines(text: str) -> Iterator[tuple[bool, str]]:

@@ -57,11 +57,19 @@ def lay(package: Path, folder: Path) -> None:
         schema = json.loads(file.read_text().replace("/api/_definitions.json#", "_definitions.json#"))
         schema.pop("$id", None)  # refers to a server
         (folder / file.name).write_text(json.dumps(schema))
+    for name, schema in custom(definitions()):
+        (folder / name).write_text(json.dumps(schema))
+    done.write_text(made_from)
+
+
+def definitions() -> Iterator[dict[str, Any]]:
+    """Yield the definitions of custom resources that the modules carry."""
     for module, (expected, files) in DEFINITIONS.items():
         directory = _module(module, expected)
-        for name, schema in custom(directory / file for file in files):
-            (folder / name).write_text(json.dumps(schema))
-    done.write_text(made_from)
+        for file in files:
+            for definition in yaml.safe_load_all((directory / file).read_text()):
+                if definition is not None and definition.get("kind") == "CustomResourceDefinition":
+                    yield definition
 
 
 def _module(module: str, expected: str) -> Path:
@@ -72,20 +80,17 @@ def _module(module: str, expected: str) -> Path:
     return Path(told["Dir"])
 
 
-def custom(files: Iterable[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield file name and strict schema of each custom resource that the files define."""
-    for file in files:
-        for definition in yaml.safe_load_all(file.read_text()):
-            if definition is None or definition.get("kind") != "CustomResourceDefinition":
-                continue
-            spec = definition["spec"]
-            for version in spec["versions"]:
-                name = f"{spec['names']['kind']}-{spec['group'].partition('.')[0]}-{version['name']}.json".lower()
-                schema = strict(version["schema"]["openAPIV3Schema"])
-                # The same for every resource; definitions leave them open.
-                schema["properties"] |= {"apiVersion": {"type": "string"}, "kind": {"type": "string"},
-                                         "metadata": {"type": "object"}}  # fmt: skip
-                yield name, schema
+def custom(resources: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield file name and strict schema of each custom resource that is defined."""
+    for definition in resources:
+        spec = definition["spec"]
+        for version in spec["versions"]:
+            name = f"{spec['names']['kind']}-{spec['group'].partition('.')[0]}-{version['name']}.json".lower()
+            schema = strict(version["schema"]["openAPIV3Schema"])
+            # The same for every resource; definitions leave them open.
+            schema["properties"] |= {"apiVersion": {"type": "string"}, "kind": {"type": "string"},
+                                     "metadata": {"type": "object"}}  # fmt: skip
+            yield name, schema
 
 
 def strict(schema: Any) -> Any:

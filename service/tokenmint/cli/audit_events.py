@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tokenmint.cli.configured import names_of
 from tokenmint.cli.options import Group
 from tokenmint.cli.output import plain
 from tokenmint.cli.tables import STYLES
@@ -35,17 +36,19 @@ Event = Mapping[str, Any]
 Values: TypeAlias = list[str] | None
 
 
-def _values(name: str, text: str) -> Any:
-    return typer.Option(name, help=f"{text} May be repeated.")
+def _values(name: str, text: str, complete: Any = None) -> Any:
+    return typer.Option(name, help=f"{text} May be repeated.", autocompletion=complete)
 
 
 @dataclass(frozen=True, slots=True)
 class Filter(Group):
     """The events that are wanted: for each field some values, of which an event has one. No values: any event."""
 
-    client: Annotated[Values, _values("--client", "Only calls of this client or operator.")] = None
+    client: Annotated[
+        Values, _values("--client", "Only calls of this client or operator.", names_of("clients", "operators"))
+    ] = None
     principal: Annotated[Values, _values("--principal", "Only events about this principal.")] = None
-    provider: Annotated[Values, _values("--provider", "Only tokens of this provider.")] = None
+    provider: Annotated[Values, _values("--provider", "Only tokens of this provider.", names_of("providers"))] = None
     outcome: Annotated[Values, _values("--outcome", "Only done, refused or begun.")] = None
     reason: Annotated[Values, _values("--reason", "Only refusals with this reason, e.g. EXPIRED.")] = None
     kind: Annotated[

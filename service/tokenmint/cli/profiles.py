@@ -11,6 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.commands import App
+from tokenmint.cli.configured import names_of
 from tokenmint.cli.connection import Connection, as_operator, pages
 from tokenmint.cli.output import Output, as_dict, plain, print_json
 from tokenmint.cli.profile_erase import erase
@@ -43,7 +44,9 @@ GiveUp = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 ReplaceDeleted = Annotated[bool, typer.Option("--replace-deleted", help="Allow a deleted principal again.")]
-Provider = Annotated[str, typer.Argument(help="The configured name of the provider, e.g. google.")]
+Provider = Annotated[
+    str, typer.Argument(help="The configured name of the provider, e.g. google.", autocompletion=names_of("providers"))
+]
 Subject = Annotated[str, typer.Argument(help="The provider's name for the principal, e.g. its sub.")]
 
 

@@ -8,6 +8,7 @@ import typer
 
 from tokenmint.base.errors import NotFound
 from tokenmint.cli.commands import App
+from tokenmint.cli.configured import names_of
 from tokenmint.cli.connection import Connection, as_operator, pages
 from tokenmint.cli.output import Output, as_dict, print_json, without_log
 from tokenmint.cli.tables import print_message, print_table
@@ -23,6 +24,7 @@ app = App(
     help="List the providers whose tokens are accepted, try one before a deployment, and write the table of a new one.",
 )
 
+Provider = Annotated[str, typer.Argument(autocompletion=names_of("providers"))]
 Config = Annotated[
     Path | None, typer.Option(help="Configuration file. Default: $TOKENMINT_CONFIG, then ./tokenmint.toml.")
 ]
@@ -46,7 +48,7 @@ def list_providers(service: Connection, output: Output = "text") -> None:
 
 @app.command("get")
 @as_operator
-def get_provider(service: Connection, provider: str, output: Output = "json") -> None:
+def get_provider(service: Connection, provider: Provider, output: Output = "json") -> None:
     """Show one provider as JSON."""
     with service.stub(ProviderAdminServiceStub) as stub:
         answer = stub.GetProvider(pb.GetProviderRequest(provider=provider), **service.call)
@@ -55,7 +57,7 @@ def get_provider(service: Connection, provider: str, output: Output = "json") ->
 
 @app.command("refresh")
 @as_operator
-def refresh_provider(service: Connection, provider: str, output: Output = "json") -> None:
+def refresh_provider(service: Connection, provider: Provider, output: Output = "json") -> None:
     """Fetch a provider's keys now, on the replica that handles the call."""
     with service.stub(ProviderAdminServiceStub) as stub:
         answer = stub.RefreshProviderKeys(pb.RefreshProviderKeysRequest(provider=provider), **service.call)
@@ -64,7 +66,7 @@ def refresh_provider(service: Connection, provider: str, output: Output = "json"
 
 @app.command("test")
 def trial(
-    provider: str,
+    provider: Provider,
     token_file: Annotated[
         Path | None,
         typer.Option("--token-file", help="File that holds a token of the provider to try; - for standard input."),

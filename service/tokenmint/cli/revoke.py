@@ -8,6 +8,7 @@ import grpc
 import typer
 
 from tokenmint.cli.commands import App
+from tokenmint.cli.configured import names_of
 from tokenmint.cli.connection import Connection, as_operator
 from tokenmint.cli.output import Output, as_dict, plain, print_json
 from tokenmint.cli.times import when
@@ -38,7 +39,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")
 @as_operator
 def client(
     service: Connection,
-    name: Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")],
+    name: Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.", autocompletion=names_of("clients"))],
     reason: Reason,
     with_derived: WithDerived = False,
     removed: Removed = False,
@@ -63,7 +64,9 @@ def client(
 @as_operator
 def audience(
     service: Connection,
-    name: Annotated[str, typer.Argument(metavar="AUDIENCE", help="The audience's name.")],
+    name: Annotated[
+        str, typer.Argument(metavar="AUDIENCE", help="The audience's name.", autocompletion=names_of("audiences"))
+    ],
     reason: Reason,
     with_derived: WithDerived = False,
     removed: Removed = False,
@@ -78,7 +81,9 @@ def audience(
 @as_operator
 def provider(
     service: Connection,
-    name: Annotated[str, typer.Argument(metavar="PROVIDER", help="The provider's name.")],
+    name: Annotated[
+        str, typer.Argument(metavar="PROVIDER", help="The provider's name.", autocompletion=names_of("providers"))
+    ],
     reason: Reason,
     yes: Yes = False,
     output: Output = "text",

@@ -11,6 +11,7 @@ import typer
 
 from tokenmint.base.errors import ConfigurationError, NotFound
 from tokenmint.cli.commands import App
+from tokenmint.cli.configured import names_of
 from tokenmint.cli.output import Output, print_json, without_log
 from tokenmint.cli.token_files import read_token
 from tokenmint.config.load import load, locate
@@ -29,6 +30,7 @@ app = App(
     "They need the configuration but no running service.",
 )
 
+Provider = Annotated[str, typer.Argument(autocompletion=names_of("providers"))]
 Config = Annotated[
     Path | None, typer.Option(help="Configuration file. Default: $TOKENMINT_CONFIG, then ./tokenmint.toml.")
 ]
@@ -37,7 +39,7 @@ Stream = Annotated[str, typer.Option(help="The id of the stream. Default: the on
 
 @app.command("create")
 def create(
-    provider: str,
+    provider: Provider,
     endpoint: Annotated[str, typer.Option(help="The URL for pushes. Default: issuer/signals/PROVIDER.")] = "",
     push_token_file: Annotated[
         Path | None,
@@ -68,7 +70,7 @@ def create(
 
 
 @app.command("verify")
-def verify(provider: str, stream: Stream = "", config: Config = None, output: Output = "text") -> None:
+def verify(provider: Provider, stream: Stream = "", config: Config = None, output: Output = "text") -> None:
     """Ask the transmitter for a verification event. The audit trail of the service shows its arrival, by its state."""
     _, transmitter = _transmitter(provider, config)
     state = secrets.token_hex(8)
@@ -89,7 +91,7 @@ def verify(provider: str, stream: Stream = "", config: Config = None, output: Ou
 
 
 @app.command("status")
-def status(provider: str, stream: Stream = "", config: Config = None, output: Output = "text") -> None:
+def status(provider: Provider, stream: Stream = "", config: Config = None, output: Output = "text") -> None:
     """Show the status of a stream: enabled, paused or disabled."""
     _, transmitter = _transmitter(provider, config)
 
@@ -100,7 +102,7 @@ def status(provider: str, stream: Stream = "", config: Config = None, output: Ou
 
 
 @app.command("delete")
-def delete(provider: str, stream: Stream = "", config: Config = None, output: Output = "text") -> None:
+def delete(provider: Provider, stream: Stream = "", config: Config = None, output: Output = "text") -> None:
     """Delete a stream. The transmitter sends no more events on it."""
     _, transmitter = _transmitter(provider, config)
 

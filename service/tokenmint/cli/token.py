@@ -10,6 +10,7 @@ import typer
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.foreign_text import LONG, clipped, quoted
 from tokenmint.cli.commands import App
+from tokenmint.cli.configured import names_of
 from tokenmint.cli.connection import Connection, as_client, as_operator, refusal_of
 from tokenmint.cli.explanation import print_explanation, whole_numbers
 from tokenmint.cli.options import Group, Timeout
@@ -39,7 +40,10 @@ TokenFile = Annotated[Path, typer.Option("--token-file", help="File that holds t
 
 Audience = Annotated[
     str,
-    typer.Option(help="The service that the token is for. Default: the one that --resource names, or the client's."),
+    typer.Option(
+        help="The service that the token is for. Default: the one that --resource names, or the client's.",
+        autocompletion=names_of("audiences"),
+    ),
 ]
 Audiences = Annotated[
     list[str] | None,
@@ -47,6 +51,7 @@ Audiences = Annotated[
         "--audience",
         help="The service that the token is for. Repeated: one token for each. Default: as --resource names it, or the "
         "client's.",
+        autocompletion=names_of("audiences"),
     ),
 ]
 HANDLE: Final = "tmr_"
@@ -232,7 +237,9 @@ def revoke(service: Connection, token_file: TokenFile = Path("-"), output: Outpu
 @as_operator
 def explain(
     service: Connection,
-    client: Annotated[str, typer.Option(help="The client whose exchange is explained.")],
+    client: Annotated[
+        str, typer.Option(help="The client whose exchange is explained.", autocompletion=names_of("clients"))
+    ],
     presented: Presented,
     requested: Requested,
     terms: Terms,

@@ -69,9 +69,9 @@ def test_the_script_of_a_shell_is_one_that_it_reads(shell: str, tmp_path: Path) 
     subprocess.run([program, "-n", str(tmp_path / "script")], check=True, timeout=START_LIMIT)
 
 
-def completed(line: str) -> list[str]:
+def completed(line: str, **more: str) -> list[str]:
     words = line.split(" ")
-    asked = {VARIABLE: "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    asked = {VARIABLE: "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), **more}
     outcome = subprocess.run(
         [sys.executable, "-c", "import sys\nfrom tokenmint.cli import main\nsys.argv = ['tokenmint']\nmain()"],
         env=environment(**asked), capture_output=True, text=True, timeout=START_LIMIT, check=True,
@@ -91,6 +91,45 @@ def completed(line: str) -> list[str]:
 )
 def test_a_shell_gets_commands_options_and_values(line: str, expected: list[str]) -> None:
     assert completed(line) == expected
+
+
+NAMED = """
+[providers.google]
+[providers.github]
+[providers.partner]
+[clients.web]
+[operators.watch]
+[audiences."https://api.example.com"]
+[audiences.orders]
+[audiences."with\\u001b[31mcolours"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("tokenmint providers test g", ["google", "github"]),
+        ("tokenmint providers get ", ["google", "github", "partner"]),
+        ("tokenmint signals status p", ["partner"]),
+        ("tokenmint profiles link ada g", ["google", "github"]),
+        ("tokenmint revoke client ", ["web"]),
+        ("tokenmint revoke audience ", ["https://api.example.com", "orders"]),
+        ("tokenmint revoke provider x", []),
+        ("tokenmint token exchange --audience o", ["orders"]),
+        ("tokenmint token explain --client w", ["web"]),
+        ("tokenmint audit tail --client w", ["web", "watch"]),
+    ],
+)
+def test_a_shell_gets_the_names_of_the_configuration(tmp_path: Path, line: str, expected: list[str]) -> None:
+    (tmp_path / "tokenmint.toml").write_text(NAMED)
+    assert completed(line, TOKENMINT_CONFIG=str(tmp_path / "tokenmint.toml")) == expected
+
+
+@pytest.mark.parametrize("content", ["[providers", "providers = 1", "\x00", None])
+def test_a_configuration_that_cannot_be_read_completes_nothing(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "tokenmint.toml").write_text(content)
+    assert completed("tokenmint providers get ", TOKENMINT_CONFIG=str(tmp_path / "tokenmint.toml")) == []
 
 
 def test_a_shell_gets_every_command() -> None:

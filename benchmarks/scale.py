@@ -32,7 +32,7 @@ from tests.process import Service, configure, write_kek
 from tests.unit.storage.test_topologies import LOG, cluster
 
 from benchmarks.machine import Load, describe
-from tokenmint.edge.answers import SIZE, Answer, Answers
+from tokenmint.edge.answers import SIZE, Answer, Answers, Limits
 from tokenmint.edge.question import Question
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
@@ -139,7 +139,7 @@ async def edge(zipf: Zipf, rate: int, kept: int, entries: int, requests: int) ->
         asked += 1
         return answer
 
-    answers = Answers(ask, clock, longest=kept, entries=entries)
+    answers = Answers(ask, clock, Limits(alone=kept), entries=entries)
     warm = max(rate * kept, 1000)
     for number in range(warm + requests):
         if number == warm:

@@ -17,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tokenmint.base.errors import StoreUnavailable
+from tokenmint.base.tasks import end
 from tokenmint.storage.connections import translated
 from tokenmint.storage.listening import out_of_date
 from tokenmint.storage.server import Server, place_of
@@ -111,8 +112,7 @@ class Tracking:
                 yield Changes(_names(told, self.own), complete_since, node, slots)
         finally:
             if asking is not None:
-                asking.cancel()
-                await asyncio.gather(asking, return_exceptions=True)
+                await end([asking])
             await connection.disconnect(nowait=True)
 
 
@@ -160,10 +160,8 @@ class ClusterTracking:
                     changes = replace(changes, complete_since=changes.complete_since + loop.time() - made_at)
                 yield changes
         finally:
-            tasks = [looking, *self._lanes.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end([looking])
+            await end(self._lanes.values())
 
     async def _look(self) -> None:
         """Track each primary that the driver knows, and no other node."""
@@ -173,9 +171,8 @@ class ClusterTracking:
                     lane.result()
             primaries = {str(node.name): node for node in await self._server.primaries()}
             for name in [name for name in self._lanes if name not in primaries]:
-                lane = self._lanes.pop(name)
-                lane.cancel()
-                await asyncio.gather(lane, return_exceptions=True)
+                await end([self._lanes[name]])
+                del self._lanes[name]
                 await self._report(Changes((), None, name, over=True))
             for name in primaries.keys() - self._lanes.keys():
                 self._lanes[name] = asyncio.get_running_loop().create_task(self._track(name, primaries[name]))

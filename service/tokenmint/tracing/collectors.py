@@ -19,7 +19,7 @@ import httpcore2
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.threads import Busy, Threads
-from tokenmint.base.tls_files import CA_FILE, client_tls, verifying
+from tokenmint.base.tls_files import CA_FILE, client_tls, plain_pem, verifying
 from tokenmint.model.secret import Secret
 from tokenmint.tracing.export import Collector, ExportFailed
 from tokenmint.tracing.options import TracingOptions, is_own
@@ -153,7 +153,7 @@ def _authorities(path: Path) -> RenewedFiles[bytes]:
             verifying(contents[0])
         except ValueError:
             raise ConfigurationError(f"tracing.{CA_FILE}: {path} holds no CA certificates in PEM") from None
-        return contents[0]
+        return plain_pem(contents[0])
 
     return RenewedFiles([(f"tracing.{CA_FILE}", path)], made)
 

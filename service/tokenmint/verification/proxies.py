@@ -31,17 +31,20 @@ class Proxy:
 def bypasses(entry: str, url: HttpUrl) -> bool:
     """Return whether an entry of NO_PROXY matches a URL's host.
 
-    `*` matches all hosts; `example.com` that name and the names below it; `.example.com` the names below it; an
-    address, or a network such as `10.0.0.0/8`, matches addresses in a URL, not the addresses of a name. A port may
-    follow a name or an IPv4 address.
+    `*` matches all hosts; `example.com` that name and the names below it; `.example.com` and `*.example.com` the names
+    below it; an address, or a network such as `10.0.0.0/8`, matches addresses in a URL, not the addresses of a name. A
+    port may follow a name or an address; an IPv6 address is then in brackets.
     """
     entry = entry.strip().lower()
     if entry == "*":
         return True
+    address, closed, port = entry.removeprefix("[").partition("]")
+    if closed and port and port != f":{url.port}":
+        return False
     try:
-        network = ipaddress.ip_network(entry.strip("[]"), strict=False)
+        network = ipaddress.ip_network(address, strict=False)
     except ValueError:
-        return _names(entry, url)
+        return _names(entry.removeprefix("*") if entry.startswith("*.") else entry, url)
     try:
         return ipaddress.ip_address(url.host) in network
     except ValueError:

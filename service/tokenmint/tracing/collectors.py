@@ -17,6 +17,7 @@ import grpc.aio
 import httpcore2
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.files import without_mark
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.threads import Busy, Threads
 from tokenmint.base.tls_files import CA_FILE, client_tls, plain_pem, verifying
@@ -55,7 +56,7 @@ def headers_in(setting: str, path: Path) -> RenewedFiles[Headers]:
     """Return the headers in a file, `name: value` in each line, which follow it. Raises ``ConfigurationError``."""
 
     def made(contents: Sequence[bytes]) -> Headers:
-        lines = [line.strip() for line in contents[0].splitlines() if line.strip()]
+        lines = [line.strip() for line in without_mark(contents[0]).splitlines() if line.strip()]
         found = [_HEADER.fullmatch(line) if len(line) <= MAX_VALUE else None for line in lines]
         pairs = [(match[1].decode().lower(), Secret(match[2])) for match in found if match is not None]
         names = {name for name, _ in pairs}

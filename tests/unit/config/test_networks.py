@@ -179,7 +179,9 @@ def test_what_is_no_proxy_is_told_and_never_shown(
     assert CANARY not in str(told)
 
 
-@pytest.mark.parametrize("entry", ["https://a.example", "10.0.0.0/33", "a.example,b.example", "*a.example", "[::g]", ""])
+@pytest.mark.parametrize(
+    "entry", ["https://a.example", "10.0.0.0/33", "a.example,b.example", "*a.example", "[::g]", ""]
+)
 def test_an_entry_of_no_proxy_that_matches_nothing_is_told(tmp_path: Path, entry: str) -> None:
     """Its host would be asked for through the proxy, in silence."""
     others = (

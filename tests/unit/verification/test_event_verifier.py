@@ -97,7 +97,7 @@ async def test_of_several_tenants_each_tells_of_its_own_users_alone(issuer: Issu
 
 
 async def test_of_two_providers_of_one_issuer_each_tells_of_its_own_users_alone(issuer: Issuer) -> None:
-    where = {"where": {"org": "ours"}}
+    where: dict[str, Any] = {"where": {"org": "ours"}}
     for claims in ({"org": "ours"}, {}):
         signal = await verified(issuer, secevent(issuer, NOW, EVENT, **claims), **where)
         assert [event.type for event in signal.events] == [EVENT]

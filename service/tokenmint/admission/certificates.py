@@ -13,7 +13,7 @@ from cryptography import x509
 from tokenmint.base.bounded_cache import remembered_where_short
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.renewed_files import RenewedFiles
-from tokenmint.base.tls_files import load_certificate
+from tokenmint.base.tls_files import load_certificate, plain_pem
 
 CERTIFICATES: Final = 1024  # parsed client certificates that are cached
 LONGEST_CERTIFICATE: Final = 4096  # bytes of a cached one, in DER
@@ -61,7 +61,7 @@ class CertificateFiles:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(TLS_1_2_SUITES)
         load_certificate(context, "listen", self._paths[0], self._paths[1])
-        authorities = contents[2] if len(contents) > 2 else None
+        authorities = plain_pem(contents[2]) if len(contents) > 2 else None
         if authorities is not None:
             try:
                 context.load_verify_locations(cadata=authorities.decode("ascii"))

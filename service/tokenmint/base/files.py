@@ -1,5 +1,6 @@
 """Reads files that the configuration names: regular files only, whole, up to a size limit."""
 
+import codecs
 import errno
 import os
 import stat
@@ -46,5 +47,13 @@ def read_bytes(path: Path, most: int = MAX_FILE) -> bytes:
 
 
 def read_text(path: Path, most: int = MAX_FILE) -> str:
-    """Return the text in a regular file. Raises ``OSError`` and ``UnicodeDecodeError``."""
-    return read_bytes(path, most).decode()
+    """Return the text in a regular file, without a byte order mark. Raises ``OSError``, ``UnicodeDecodeError``."""
+    return without_mark(read_bytes(path, most)).decode()
+
+
+def without_mark(content: bytes) -> bytes:
+    """Return a text in UTF-8 without the byte order mark that some programs write before it.
+
+    Parsers may ignore it (RFC 8259 section 8.1, TOML 1.1). In a password it is invisible and wrong.
+    """
+    return content.removeprefix(codecs.BOM_UTF8)

@@ -93,10 +93,15 @@ class RenewedFiles(Generic[T]):
         log.info("a file was renewed", setting=setting, file=clipped(str(path), LONG))
         return True
 
-    def _stamps(self) -> list[tuple[int, int, int]] | None:
-        """Return the files' stamps, which differ after a change; None if a file can't be examined."""
+    def _stamps(self) -> list[tuple[int, int, int, int]] | None:
+        """Return the files' stamps, which differ after a change; None if a file can't be examined.
+
+        Some programs set the time of the last modification, and a new file may get the number of a deleted one. No
+        program can set the time of the last change.
+        """
         try:
-            return [(stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in (path.stat() for _, path in self._files)]
+            stats = [path.stat() for _, path in self._files]
+            return [(stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino) for stat in stats]
         except (OSError, ValueError):
             return None
 

@@ -49,6 +49,15 @@ def _verifying(table: str, files: Mapping[str, Path], authorities: bytes | None)
     return context
 
 
+def plain_pem(content: bytes) -> bytes:
+    """Return PEM in ASCII: without a byte order mark, and without other characters, which only comments can have.
+
+    Parsers ignore text beside the encapsulated data (RFC 7468 section 2). Python's library refuses such text if it is
+    not ASCII, and others do not find data after a byte order mark.
+    """
+    return content.decode("ascii", "ignore").encode("ascii")
+
+
 def verifying(authorities: bytes | None) -> ssl.SSLContext:
     """Return a context that requires a certificate that names the host, with the same rules in every Python.
 
@@ -62,10 +71,11 @@ def verifying(authorities: bytes | None) -> ssl.SSLContext:
     Raises:
         ValueError: they are not in PEM, or there are none.
     """
-    if authorities is not None and not authorities:  # being written; `cadata` would take it for "the public ones"
+    text = None if authorities is None else plain_pem(authorities).decode("ascii")
+    if text == "":  # being written; `cadata` would take it for "the public ones"
         raise ValueError("no authorities")
     try:
-        context = ssl.create_default_context(cadata=authorities.decode("ascii") if authorities else None)
+        context = ssl.create_default_context(cadata=text)
     except ssl.SSLError as error:
         raise ValueError(error.reason) from None
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT

@@ -228,7 +228,7 @@ def _credentials(path: Path) -> tuple[str, Secret]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text().removeprefix("\ufeff")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not text"
         raise ConfigurationError(f"{plain(shown(path))}: can't be read ({why})") from None

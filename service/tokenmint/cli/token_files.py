@@ -20,14 +20,15 @@ def read_token(file: Path) -> str:
     if typed and sys.stdin.isatty():
         typer.echo("reading the token from standard input: paste it, then Ctrl-D; --token-file names a file", err=True)
     try:
-        text = sys.stdin.read() if typed else file.read_text()
+        text = sys.stdin.read() if typed else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not text"
         raise ConfigurationError(f"{plain(shown(file))}: can't be read ({why})") from None
-    if not text.strip():
+    text = text.removeprefix("\ufeff").strip()
+    if not text:
         place = "standard input" if typed else plain(shown(file))
         raise ConfigurationError(f"{place}: holds no token: pipe one in, or name its file with --token-file")
-    return text.strip()
+    return text
 
 
 def token_type(kind: str) -> str:

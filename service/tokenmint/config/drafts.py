@@ -91,7 +91,7 @@ def draft_of_entry(name: str, match: Recognised) -> str:
     lines = [f"# {entry.title}: the shipped entry brings its issuer, keys and checks.", _header(name)]
     lines.append(f'use = "{match.name}"')
     if match.issuer:
-        lines.append(f"issuer = {json.dumps(match.issuer)}")
+        lines.append(f"issuer = {_toml(match.issuer)}")
     if entry.audiences_from is None:
         lines += [AUDIENCES, f'audiences = ["{PLACEHOLDER}"]']
     needed = set(entry.require_one_of[:1])
@@ -106,7 +106,7 @@ def _parameter_lines(key: str, parameter: Parameter, given: str | None, *, neede
     if given is not None and given == parameter.default:
         return
     value = given if given is not None else PLACEHOLDER if needed else parameter.sample
-    text = json.dumps([value] if parameter.list else value)
+    text = _toml([value] if parameter.list else value)
     if given is not None:
         yield f"{key} = {text}"
     elif needed:
@@ -142,10 +142,10 @@ def draft(name: str, published: Published, settings: Mapping[str, object], maybe
     if maybe:
         names = ", ".join(f'use = "{match.name}"' for match in maybe)
         lines.append(f"# If it is one of the shipped providers, use its entry, which has more checks: {names}.")
-    lines += [_header(name), f"issuer = {json.dumps(published.issuer)}"]
+    lines += [_header(name), f"issuer = {_toml(published.issuer)}"]
     lines += [AUDIENCES, f'audiences = ["{PLACEHOLDER}"]']
     lines += _algorithm_lines(published)
-    lines += [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    lines += [f"{key} = {_toml(value)}" for key, value in settings.items()]
     lines += _decisions(published.document)
     return "\n".join(lines)
 
@@ -157,9 +157,9 @@ def _algorithm_lines(published: Published) -> Iterator[str]:
         signing = [one for one in sorted(ALGORITHMS) if one in published.algorithms]
     if set(signing) & set(DEFAULT_ALGORITHMS):
         yield f"# Its keys can sign with {', '.join(signing)}; {' and '.join(DEFAULT_ALGORITHMS)} are the default."
-        yield f"# algorithms = {json.dumps(signing)}"
+        yield f"# algorithms = {_toml(signing)}"
     elif signing:
-        yield f"algorithms = {json.dumps(signing)}"
+        yield f"algorithms = {_toml(signing)}"
 
 
 def _decisions(document: Mapping[str, JsonValue]) -> Iterator[str]:
@@ -192,4 +192,9 @@ def name_of(issuer: str) -> str:
 
 
 def _header(name: str) -> str:
-    return f"[providers.{name if _PLAIN.fullmatch(name) else json.dumps(name)}]"
+    return f"[providers.{name if _PLAIN.fullmatch(name) else _toml(name)}]"
+
+
+def _toml(value: object) -> str:
+    """Return a text, a list of texts, or true or false in TOML. It has no escapes of halves of surrogate pairs."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

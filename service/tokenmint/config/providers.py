@@ -16,7 +16,7 @@ from tokenmint.config.document import follows, parsed
 from tokenmint.config.entries import TOKEN_TYPES, Entry, ProviderTable, catalogue
 from tokenmint.config.in_cluster import in_cluster
 from tokenmint.config.provider_keys import OWN_KEYS, fill, key_source
-from tokenmint.config.shared_issuers import customers_unnamed
+from tokenmint.config.shared_issuers import customers_unnamed, is_guarded
 from tokenmint.config.signals import signal_rules
 from tokenmint.config.suggestions import did_you_mean
 from tokenmint.firebase.accounts import account_file
@@ -187,8 +187,9 @@ class _Builder:
             subject_claims_instead=self._by_kind("subject_claims_instead", first),
         )
         kinds = frozenset(TOKEN_TYPES.get(kind, "") for kind in parts.kinds)
-        # An entry guards its own issuers.
-        foreign = issuers if self.table.issuer is not None or not self.entry.issuers else ()
+        # An entry guards its own issuers; with a host as its parameter it may get another entry's.
+        own = [item.issuer for item in self.entry.issuers] if self.table.issuer is None else []
+        foreign = [one for one in issuers if one not in own and not is_guarded(one, self.table.use)]
         unnamed = customers_unnamed(foreign, parts.checks, kinds, self._condition())
         if unnamed:
             self._problem("issuer", unnamed)

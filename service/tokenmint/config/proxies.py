@@ -6,12 +6,13 @@ from typing import Final
 from urllib.parse import unquote
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.foreign_text import quoted
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.tls_files import CA_FILE, client_tls
 from tokenmint.config.tables import ProxyTable
 from tokenmint.model.secret import Secret
 from tokenmint.verification.key_source import PROXY_PASSWORD_FILE
-from tokenmint.verification.proxies import Proxy
+from tokenmint.verification.proxies import Proxy, is_entry
 from tokenmint.verification.source_files import secret_file
 
 NONE: Final = "none"
@@ -28,6 +29,11 @@ def shared_proxy(table: ProxyTable, base: Path, environ: Mapping[str, str], prob
         environ: is read only if the table asks for it.
     """
     found = len(problems)
+    problems += [
+        f"proxy.no_proxy: {quoted(entry)} matches no host: expected a name, .name, an address, a network or *"
+        for entry in table.no_proxy
+        if not is_entry(entry)
+    ]
     text, no_proxy = table.url, table.no_proxy
     key = "proxy.url"
     if table.environment:

@@ -41,6 +41,12 @@ def shared_issuers() -> Mapping[str, SharedIssuer]:
     return MappingProxyType(found)
 
 
+def is_guarded(issuer: str, entry: str | None) -> bool:
+    """Return whether the checks of the shipped ``entry`` are those for a shared issuer."""
+    shared = shared_issuers().get(issuer)
+    return shared is not None and shared.entry == entry
+
+
 def customers_unnamed(
     issuers: Iterable[str], checks: Sequence[ClaimCheck], token_types: frozenset[str], condition: str | None
 ) -> str:

@@ -17,6 +17,7 @@ from typing import Final, Literal
 from tokenmint.base.config_values import Table
 from tokenmint.base.encoding import encode_segment
 from tokenmint.base.errors import ClaimsTooLarge, ConfigurationError, FormatDenied
+from tokenmint.base.files import without_mark
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.formats.format import Format, Kit, Reading
 from tokenmint.formats.jwt import encode, without_id
@@ -138,7 +139,7 @@ def site_key(setting: str, path: Path, encoding: str) -> RenewedFiles[Secret]:
 
     def made(contents: Sequence[bytes]) -> Secret:
         try:
-            text = contents[0].decode().strip()
+            text = without_mark(contents[0]).decode().strip()
         except UnicodeDecodeError:
             raise ConfigurationError(f"{setting}: {shown(path)} can't be read (not a text file)") from None
         if "-----BEGIN" in text:

@@ -7,6 +7,7 @@ from typing import Any
 from redis.credentials import CredentialProvider
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.files import without_mark
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.tls_files import CA_FILE, CERT_FILE, KEY_FILE, client_tls
 from tokenmint.model.secret import Secret
@@ -74,7 +75,7 @@ def credentials(key: str, username: str | None, path: Path | None, password: Sec
 
 def _password(contents: Sequence[bytes]) -> Secret:
     try:
-        text = contents[0].decode().strip()
+        text = without_mark(contents[0]).decode().strip()
     except UnicodeDecodeError:
         raise ConfigurationError("redis: a password file is not a text file") from None
     if not text:

@@ -17,9 +17,10 @@ import grpc.aio
 import httpcore2
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.files import without_mark
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.threads import Busy, Threads
-from tokenmint.base.tls_files import CA_FILE, client_tls, verifying
+from tokenmint.base.tls_files import CA_FILE, client_tls, plain_pem, verifying
 from tokenmint.model.secret import Secret
 from tokenmint.tracing.export import Collector, ExportFailed
 from tokenmint.tracing.options import TracingOptions, is_own
@@ -55,7 +56,7 @@ def headers_in(setting: str, path: Path) -> RenewedFiles[Headers]:
     """Return the headers in a file, `name: value` in each line, which follow it. Raises ``ConfigurationError``."""
 
     def made(contents: Sequence[bytes]) -> Headers:
-        lines = [line.strip() for line in contents[0].splitlines() if line.strip()]
+        lines = [line.strip() for line in without_mark(contents[0]).splitlines() if line.strip()]
         found = [_HEADER.fullmatch(line) if len(line) <= MAX_VALUE else None for line in lines]
         pairs = [(match[1].decode().lower(), Secret(match[2])) for match in found if match is not None]
         names = {name for name, _ in pairs}
@@ -153,7 +154,7 @@ def _authorities(path: Path) -> RenewedFiles[bytes]:
             verifying(contents[0])
         except ValueError:
             raise ConfigurationError(f"tracing.{CA_FILE}: {path} holds no CA certificates in PEM") from None
-        return contents[0]
+        return plain_pem(contents[0])
 
     return RenewedFiles([(f"tracing.{CA_FILE}", path)], made)
 

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tokenmint.base.files import without_mark
 from tokenmint.base.foreign_text import quoted
 from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.tokens import JsonValue
@@ -220,11 +221,6 @@ def _document(body: bytes) -> dict[str, JsonValue]:
         return parse_object(without_mark(body), "document")
     except MalformedToken as error:
         raise BadKey(error.detail) from None
-
-
-def without_mark(body: bytes) -> bytes:
-    """Return a document without the byte order mark that parsers may ignore (RFC 8259 section 8.1)."""
-    return body.removeprefix(b"\xef\xbb\xbf")
 
 
 def parse_jwk(member: JsonValue) -> VerificationKey:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from tokenmint.base.files import without_mark
 from tokenmint.base.foreign_text import LONG, clipped
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.threads import Busy, Threads
@@ -18,7 +19,6 @@ from tokenmint.verification.jwk import (
     read_jwks,
     read_x509_map,
     weakness,
-    without_mark,
 )
 from tokenmint.verification.jws import parse_object
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource

@@ -1,11 +1,15 @@
 """The HTTP proxies of fetches, and the hosts that are reached without a proxy."""
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from tokenmint.base.http_url import HttpUrl
 from tokenmint.model.secret import Secret
+
+_NAME: Final = re.compile(r"(?:\*?\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?(?::[0-9]{1,5})?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +35,42 @@ class Proxy:
 def bypasses(entry: str, url: HttpUrl) -> bool:
     """Return whether an entry of NO_PROXY matches a URL's host.
 
-    `*` matches all hosts; `example.com` that name and the names below it; `.example.com` the names below it; an
-    address, or a network such as `10.0.0.0/8`, matches addresses in a URL, not the addresses of a name. A port may
-    follow a name or an IPv4 address.
+    `*` matches all hosts; `example.com` that name and the names below it; `.example.com` and `*.example.com` the names
+    below it; an address, or a network such as `10.0.0.0/8`, matches addresses in a URL, not the addresses of a name. A
+    port may follow a name or an address; an IPv6 address is then in brackets.
     """
     entry = entry.strip().lower()
     if entry == "*":
         return True
+    address, port = _address(entry)
+    if port and port != f":{url.port}":
+        return False
     try:
-        network = ipaddress.ip_network(entry.strip("[]"), strict=False)
+        network = ipaddress.ip_network(address, strict=False)
     except ValueError:
-        return _names(entry, url)
+        return _names(entry.removeprefix("*") if entry.startswith("*.") else entry, url)
     try:
         return ipaddress.ip_address(url.host) in network
     except ValueError:
         return False
+
+
+def is_entry(text: str) -> bool:
+    """Return whether a text has a form that :func:`bypasses` reads, so that it can match a host."""
+    text = text.strip()
+    if text == "*" or _NAME.fullmatch(text):
+        return True
+    try:
+        ipaddress.ip_network(_address(text)[0], strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _address(entry: str) -> tuple[str, str]:
+    """Return an address without brackets, and the port after them with its colon."""
+    address, closed, port = entry.removeprefix("[").partition("]")
+    return address, port if closed else ""
 
 
 def _names(entry: str, url: HttpUrl) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tokenmint.base.errors import ConfigurationError
+from tokenmint.base.files import without_mark
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.tls_files import CA_FILE, client_tls
 from tokenmint.model.secret import Secret
@@ -86,7 +87,7 @@ def secret_file(setting: str, path: Path) -> RenewedFiles[Secret]:
     """Return a secret for a header, which follows its file. Raises ``ConfigurationError``, without the secret."""
 
     def made(contents: Sequence[bytes]) -> Secret:
-        value = contents[0].strip()
+        value = without_mark(contents[0]).strip()
         if len(value) > MAX_SECRET or not _FIELD_VALUE.fullmatch(value):
             raise ConfigurationError(
                 f"{setting}: {path} holds no value for a header: a line of printable ASCII, {MAX_SECRET} bytes at most"

@@ -36,3 +36,8 @@ def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
     (tmp_path / "link").symlink_to(tmp_path / "file")
     assert files.read_text(tmp_path / "link") == "text"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"\xef\xbb\xbftext\xef\xbb\xbf")
+    assert files.read_text(tmp_path / "file") == "text\ufeff"

@@ -61,6 +61,19 @@ def test_a_volume_that_swaps_a_symbolic_link_is_a_change(tmp_path: Path) -> None
     assert current(read) == 2
 
 
+def test_a_program_that_keeps_the_time_of_the_last_modification_hides_no_change(tmp_path: Path) -> None:
+    """As `cp -p` and reproducible images do. The size is the same too, and so may be the number of the file."""
+    path = tmp_path / "token"
+    path.write_text("1")
+    os.utime(path, ns=(10**18, 10**18))
+    read = files(path)
+    changed_at = path.stat().st_ctime_ns
+    while path.stat().st_ctime_ns == changed_at:  # the clock of the file system has steps
+        path.write_text("2")
+        os.utime(path, ns=(10**18, 10**18))
+    assert current(read) == 2
+
+
 def test_an_empty_file_of_authorities_is_refused_and_does_not_stand_for_the_public_ones(tmp_path: Path) -> None:
     """As a file is while it is written in place: OpenSSL takes no authorities for a wish for the default ones."""
     path = tmp_path / "ca.crt"
@@ -74,6 +87,23 @@ def test_an_empty_file_of_authorities_is_refused_and_does_not_stand_for_the_publ
     assert current(read) is before
     assert "holds no CA certificates" in read.problem
     assert len(before.get_ca_certs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("\ufeff", ""),
+        ("# F\u0151tan\u00fas\u00edtv\u00e1ny\n", ""),
+        ("", "\u2192 the proxy's\n"),
+        ("subject=CN = x\n", "\r\n"),
+    ],
+    ids=["byte order mark", "comment", "text after it", "ASCII"],
+)
+def test_text_beside_the_authorities_is_no_fault(tmp_path: Path, before: str, after: str) -> None:
+    """RFC 7468 section 2: parsers ignore it. The bundles of Red Hat's systems have names in UTF-8 in their comments."""
+    path = tmp_path / "ca.crt"
+    path.write_bytes(before.encode() + authority().pem + after.encode() + authority().pem)
+    assert len(client_tls("providers", {"ca_file": path}).value.get_ca_certs()) == 2
 
 
 @pytest.mark.parametrize("fault", ["other content", "no file", "a folder", "a pipe", "too large"])
@@ -117,13 +147,16 @@ def test_the_same_again_after_a_fault_is_no_renewal(tmp_path: Path) -> None:
     assert (read.look(), read.problem, read.generation) == (False, "", 0)
 
 
-def test_what_seems_unchanged_is_read_where_somebody_asks_for_it(tmp_path: Path) -> None:
+def test_what_seems_unchanged_is_read_where_somebody_asks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems of a network show a change late."""
     path = tmp_path / "file"
     path.write_text("1")
-    read, stat = files(path), path.stat()
-    with path.open("r+") as same:
-        same.write("2")
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    stat = path.stat()
+    monkeypatch.setattr(Path, "stat", lambda _: stat)
+    read = files(path)
+    path.write_text("2")
     assert not read.look()
     assert (read.look(unconditionally=True), read.value) == (True, 2)
 

@@ -66,6 +66,15 @@ def test_json_has_the_same_table(idp: Documents, tmp_path: Path) -> None:
     assert list(tomllib.loads(document["table"])["providers"]) == ["localhost"]
 
 
+@pytest.mark.parametrize("name", ["\U0001f511", "\xe9", "a.b", 'x"]\n[operators.y]\n', "\x7f"])
+def test_every_name_is_a_key_of_the_table(idp: Documents, tmp_path: Path, name: str) -> None:
+    ca_file = tmp_path / "\U0001f511.crt"
+    ca_file.write_bytes((tmp_path / "ca.crt").read_bytes())
+    _, out, _ = add(idp.url(), "--allow-private", "--ca-file", str(ca_file), "--name", name)
+    [made] = tomllib.loads(out)["providers"].items()
+    assert (made[0], made[1]["ca_file"]) == (name, str(ca_file))
+
+
 def test_keys_of_other_algorithms_than_the_default_bring_the_setting(idp: Documents, tmp_path: Path) -> None:
     from cryptography.hazmat.primitives.asymmetric import ec
 

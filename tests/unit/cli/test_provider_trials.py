@@ -277,6 +277,13 @@ def test_a_token_that_passes_is_shown_step_by_step_and_never_printed(trials: Tri
         assert part not in found.out + text.out + found.err + text.err
 
 
+def test_a_byte_order_mark_is_no_part_of_a_token(trials: Trials, tmp_path: Path) -> None:
+    """Some shells of Windows write one into every file."""
+    (tmp_path / "marked").write_text(f"\ufeff{token()}\r\n")
+    for found in (trials("idp", "--token-file", str(tmp_path / "marked")), trials("idp", token=f"\ufeff{token()}")):
+        assert (found.status, found.document["subject"]) == (0, "1842")
+
+
 @pytest.mark.parametrize(
     ("changes", "step", "reason"),
     [

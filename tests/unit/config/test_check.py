@@ -45,6 +45,10 @@ def problems(tmp_path: Path, text: str = MINIMAL, environ: dict[str, str] | None
     return list(error.value.problems)
 
 
+def test_a_byte_order_mark_before_the_configuration_is_passed_over(tmp_path: Path) -> None:
+    assert read(tmp_path, "\ufeff" + MINIMAL).providers.keys() == {"idp"}
+
+
 def test_without_anything_the_defaults_hold() -> None:
     settings = load(None, {})
     assert [str(address) for address in settings.listen.addresses().values()] == [

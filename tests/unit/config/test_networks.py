@@ -179,6 +179,18 @@ def test_what_is_no_proxy_is_told_and_never_shown(
     assert CANARY not in str(told)
 
 
+@pytest.mark.parametrize(
+    "entry", ["https://a.example", "10.0.0.0/33", "a.example,b.example", "*a.example", "[::g]", ""]
+)
+def test_an_entry_of_no_proxy_that_matches_nothing_is_told(tmp_path: Path, entry: str) -> None:
+    """Its host would be asked for through the proxy, in silence."""
+    others = (
+        '"*", "a.example", ".a.example", "*.a.example:8443", "10.0.0.0/8", "192.0.2.7:1", "[fd00::1]:1", "fd00::/8"'
+    )
+    [told] = problems(tmp_path, f'{MINIMAL}{PROXY}no_proxy = ["{entry}", {others}]\n')
+    assert told.startswith(f"proxy.no_proxy: {entry!r} matches no host")
+
+
 def test_a_providers_own_proxy_that_is_none_is_told(tmp_path: Path) -> None:
     assert problems(tmp_path, provider(proxy="socks5://p.example"))[0].startswith("providers.idp.proxy: expected a URL")
 

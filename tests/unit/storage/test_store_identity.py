@@ -17,6 +17,7 @@ from tests.wire import Engine, Wire
 
 from tokenmint.base.errors import ConfigurationError, StoreUnavailable
 from tokenmint.model.secret import Secret
+from tokenmint.storage.files import credentials
 from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 from tokenmint.storage.tracking import Changes
@@ -161,6 +162,13 @@ async def test_tracking_ends_with_the_certificates_that_it_was_made_with(
             assert len(told) < 10
         await store.close()
         only_tls(*wires)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_password(tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(b"\xef\xbb\xbfsecret\r\n")
+    made = credentials("password_file", "svc", tmp_path / "password", None)
+    assert made is not None
+    assert made.get_credentials() == ("svc", "secret")
 
 
 async def test_a_renewed_password_is_used_by_the_next_connection(tmp_path: Path) -> None:

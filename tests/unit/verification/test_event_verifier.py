@@ -96,6 +96,16 @@ async def test_of_several_tenants_each_tells_of_its_own_users_alone(issuer: Issu
     assert signal.events[0].foreign
 
 
+async def test_of_two_providers_of_one_issuer_each_tells_of_its_own_users_alone(issuer: Issuer) -> None:
+    where: dict[str, Any] = {"where": {"org": "ours"}}
+    for claims in ({"org": "ours"}, {}):
+        signal = await verified(issuer, secevent(issuer, NOW, EVENT, **claims), **where)
+        assert [event.type for event in signal.events] == [EVENT]
+    for other in ("theirs", "", ["ours"]):
+        with pytest.raises(ClaimRejected, match="org is not the provider's"):
+            await verified(issuer, secevent(issuer, NOW, EVENT, org=other), **where)
+
+
 async def test_a_subject_is_named_by_the_claims_that_name_the_provider_s_principals(issuer: Issuer) -> None:
     by_email = verifier(issuer, subject_claims=["email"]).providers["idp"]
     assert identities_of(by_email, ({"email": "a@b.example"},)) == (Identity("idp", "a@b.example"),)

@@ -223,6 +223,26 @@ async def test_an_issuer_that_signs_for_all_customers_needs_to_know_which_ones_a
                 shipped(other, audiences=["app"], issuer=issuer, **keys)
 
 
+@pytest.mark.parametrize(
+    ("entry", "settings"),
+    [
+        ("zitadel", {"host": "agent.buildkite.com"}),
+        ("clerk", {"domain": "accounts.google.com"}),
+        ("auth0", {"domain": "accounts.google.com"}),  # with a slash, so that Google's tokens do not have it
+        ("gitlab", {"host": "app.terraform.io", "project_ids": ["1"]}),
+        ("terraform-cloud", {"host": "gitlab.com", "workspace_ids": ["ws-1"]}),
+    ],
+)
+def test_an_entry_with_the_host_of_a_shared_issuer_has_to_name_customers_as_well(
+    entry: str, settings: dict[str, Any]
+) -> None:
+    if entry == "auth0":
+        assert shipped(entry, audiences=["app"], **settings)
+        return
+    with pytest.raises(ConfigurationError, match="the tokens of all its customers are accepted"):
+        shipped(entry, audiences=["app"], **settings)
+
+
 async def test_google_without_its_entry_needs_to_know_whose_tokens_are_accepted() -> None:
     table = {"issuer": "https://accounts.google.com", "audiences": ["app"], "jwks": IDP.jwks().decode()}
     with pytest.raises(ConfigurationError, match='use = "google"'):

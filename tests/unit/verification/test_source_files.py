@@ -10,6 +10,7 @@ from tokenmint.base.http_url import HttpUrl
 from tokenmint.verification.fetch import HttpFetch
 from tokenmint.verification.key_source import FetchFailed, KeySource
 from tokenmint.verification.proxies import Proxy
+from tokenmint.verification.source_files import secret_file
 
 
 def test_files_of_sources_that_are_gone_are_forgotten(tmp_path: Path) -> None:
@@ -30,3 +31,8 @@ def test_files_of_sources_that_are_gone_are_forgotten(tmp_path: Path) -> None:
     assert [len(files.of([each])) for each in (one, two)] == [0, 3]
     with pytest.raises(FetchFailed, match="changed meanwhile"):
         files.context(one.ca_file)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"\xef\xbb\xbfsecret\r\n")
+    assert secret_file("bearer_token_file", tmp_path / "token").value.reveal() == "secret"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from tokenmint.base.clock import SystemClock
 from tokenmint.base.errors import ConfigurationError, KeySetInvalid, KeySetUnavailable
@@ -21,11 +21,14 @@ from tokenmint.verification.key_document import read_discovery
 from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySource
 from tokenmint.verification.keyset import KeySets
 
+DISCOVERY: Final = "/.well-known/openid-configuration"
+
 
 def drafted(issuer: str, name: str | None, settings: Mapping[str, Any]) -> str:
     """Return the table of a provider with ``issuer``. A shipped provider needs no fetch.
 
     Args:
+        issuer: or the URL of its discovery document.
         name: of the provider; None: the shipped entry's, or from the host.
         settings: the keys of the table that its fetches need, such as `ca_file`.
 
@@ -33,14 +36,17 @@ def drafted(issuer: str, name: str | None, settings: Mapping[str, Any]) -> str:
         ConfigurationError: the issuer, or one of the settings, can't be used.
         KeySetUnavailable, KeySetInvalid: its documents can't be fetched, or can't be used.
     """
+    issuer = issuer.removesuffix(DISCOVERY)
     matches = recognised(issuer, catalogue())
     certain = [match for match in matches if match.certain and len(match.values) == len(matches[0].values)]
     if certain:
-        return "\n\n".join(draft_of_entry(name or match.name, match) for match in certain)
+        return "\n\n".join(draft_of_entry(name or match.name, match, settings) for match in certain)
     try:
-        HttpUrl.parse(issuer)
+        url = HttpUrl.parse(issuer)
     except BadUrl as error:
         raise ConfigurationError(f"ISSUER: {error}") from None
+    if url.scheme == "http" and not (url.is_loopback and settings.get("allow_private")):
+        raise ConfigurationError("ISSUER: expected https: http is for loopback alone, with --allow-private")
     name = name or name_of(issuer)
     table = {"issuer": issuer, "audiences": ["any"], **settings}
     source = provider_from_table(name, table, own_issuer="").key_source

@@ -22,6 +22,8 @@ from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySo
 from tokenmint.verification.keyset import KeySets
 
 DISCOVERY: Final = "/.well-known/openid-configuration"
+_OPTIONS: Final = {"allow_private": "--allow-private", "ca_file": "--ca-file"}
+"""The options of the command by the settings that messages of fetches name."""
 
 
 def drafted(issuer: str, name: str | None, settings: Mapping[str, Any]) -> str:
@@ -64,9 +66,9 @@ async def _read(source: KeySource) -> tuple[dict[str, JsonValue], tuple[Verifica
     except TimeoutError:
         raise KeySetUnavailable(f"{source.place}: no answer within {source.timeout:g} s") from None
     except (AnswerUnusable, MalformedToken) as error:
-        raise KeySetInvalid(getattr(error, "detail", "") or str(error)) from None
+        raise KeySetInvalid(_with_option(getattr(error, "detail", "") or str(error))) from None
     except FetchFailed as error:
-        raise KeySetUnavailable(str(error)) from None
+        raise KeySetUnavailable(_with_option(str(error))) from None
     named = document.get("issuer")
     if named != source.issuer:
         raise KeySetInvalid(
@@ -75,5 +77,12 @@ async def _read(source: KeySource) -> tuple[dict[str, JsonValue], tuple[Verifica
     key_sets = KeySets({"": source}, fetch=fetch, clock=clock)
     problem, again = await fetched(key_sets, "")
     if problem:
+        problem = _with_option(problem)
         raise KeySetUnavailable(problem) if again else KeySetInvalid(problem)
     return document, key_sets.trusted("")
+
+
+def _with_option(problem: str) -> str:
+    """Return a message of a fetch with the command's option for the setting that it names."""
+    option = next((option for setting, option in _OPTIONS.items() if setting in problem), None)
+    return f"{problem}; this command has {option}" if option else problem

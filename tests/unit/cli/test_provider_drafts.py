@@ -160,5 +160,7 @@ def test_mistakes_are_lines_with_a_way_out(idp: Documents, tmp_path: Path) -> No
         assert (status, out) == (2, "")
         assert words in err
     status, _, err = add(idp.url(), "--ca-file", str(tmp_path / "ca.crt"))
-    assert (status, "not public" in err) == (1, True)
+    assert (status, "not public" in err, "this command has --allow-private" in err) == (1, True, True)
+    status, _, err = add(idp.url(), "--allow-private")  # its certificate is of a private authority
+    assert (status, "; this command has --ca-file" in err) == (3, True)
     assert not idp.asked

@@ -26,11 +26,15 @@ _OPTIONS: Final = {"allow_private": "--allow-private", "ca_file": "--ca-file"}
 """The options of the command by the settings that messages of fetches name."""
 
 
+def issuer_of(given: str) -> str:
+    """Return the issuer, for itself or for the URL of its discovery document."""
+    return given.removesuffix(DISCOVERY)
+
+
 def drafted(issuer: str, name: str | None, settings: Mapping[str, Any]) -> str:
     """Return the table of a provider with ``issuer``. A shipped provider needs no fetch.
 
     Args:
-        issuer: or the URL of its discovery document.
         name: of the provider; None: the shipped entry's, or from the host.
         settings: the keys of the table that its fetches need, such as `ca_file`.
 
@@ -38,7 +42,6 @@ def drafted(issuer: str, name: str | None, settings: Mapping[str, Any]) -> str:
         ConfigurationError: the issuer, or one of the settings, can't be used.
         KeySetUnavailable, KeySetInvalid: its documents can't be fetched, or can't be used.
     """
-    issuer = issuer.removesuffix(DISCOVERY)
     matches = recognised(issuer, catalogue())
     certain = [match for match in matches if match.certain and len(match.values) == len(matches[0].values)]
     if certain:

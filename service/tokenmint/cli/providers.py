@@ -122,8 +122,9 @@ def add_provider(
 
     Example: tokenmint providers add https://login.example.com
     """
-    from tokenmint.cli.provider_draft import drafted
+    from tokenmint.cli.provider_draft import drafted, issuer_of
 
+    issuer = issuer_of(issuer)
     given = {"allow_private": allow_private or None, "ca_file": ca_file and str(ca_file.resolve()), "proxy": proxy}
     table = drafted(issuer, name, {key: value for key, value in given.items() if value is not None})
     if output == "json":

@@ -96,7 +96,8 @@ def test_a_shipped_issuer_keeps_the_settings_of_its_fetches(tmp_path: Path) -> N
 def test_the_url_of_a_discovery_document_stands_for_its_issuer(idp: Documents, tmp_path: Path) -> None:
     document = "/.well-known/openid-configuration"
     fetched = ("--allow-private", "--ca-file", str(tmp_path / "ca.crt"))
-    assert add(idp.url() + document, *fetched) == add(idp.url(), *fetched)
+    for output in ("text", "json"):
+        assert add(idp.url() + document, *fetched, "-o", output) == add(idp.url(), *fetched, "-o", output)
     assert add("https://login.example.com/realms/staff" + document) == add("https://login.example.com/realms/staff")
 
 

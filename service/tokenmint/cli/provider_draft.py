@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from tokenmint.base.clock import SystemClock
 from tokenmint.base.errors import ConfigurationError, KeySetInvalid, KeySetUnavailable
@@ -21,6 +21,15 @@ from tokenmint.verification.key_document import read_discovery
 from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySource
 from tokenmint.verification.keyset import KeySets
 
+DISCOVERY: Final = "/.well-known/openid-configuration"
+_OPTIONS: Final = {"allow_private": "--allow-private", "ca_file": "--ca-file"}
+"""The options of the command by the settings that messages of fetches name."""
+
+
+def issuer_of(given: str) -> str:
+    """Return the issuer, for itself or for the URL of its discovery document."""
+    return given.removesuffix(DISCOVERY)
+
 
 def drafted(issuer: str, name: str | None, settings: Mapping[str, Any]) -> str:
     """Return the table of a provider with ``issuer``. A shipped provider needs no fetch.
@@ -36,11 +45,13 @@ def drafted(issuer: str, name: str | None, settings: Mapping[str, Any]) -> str:
     matches = recognised(issuer, catalogue())
     certain = [match for match in matches if match.certain and len(match.values) == len(matches[0].values)]
     if certain:
-        return "\n\n".join(draft_of_entry(name or match.name, match) for match in certain)
+        return "\n\n".join(draft_of_entry(name or match.name, match, settings) for match in certain)
     try:
-        HttpUrl.parse(issuer)
+        url = HttpUrl.parse(issuer)
     except BadUrl as error:
         raise ConfigurationError(f"ISSUER: {error}") from None
+    if url.scheme == "http" and not (url.is_loopback and settings.get("allow_private")):
+        raise ConfigurationError("ISSUER: expected https: http is for loopback alone, with --allow-private")
     name = name or name_of(issuer)
     table = {"issuer": issuer, "audiences": ["any"], **settings}
     source = provider_from_table(name, table, own_issuer="").key_source
@@ -58,9 +69,9 @@ async def _read(source: KeySource) -> tuple[dict[str, JsonValue], tuple[Verifica
     except TimeoutError:
         raise KeySetUnavailable(f"{source.place}: no answer within {source.timeout:g} s") from None
     except (AnswerUnusable, MalformedToken) as error:
-        raise KeySetInvalid(getattr(error, "detail", "") or str(error)) from None
+        raise KeySetInvalid(_with_option(getattr(error, "detail", "") or str(error))) from None
     except FetchFailed as error:
-        raise KeySetUnavailable(str(error)) from None
+        raise KeySetUnavailable(_with_option(str(error))) from None
     named = document.get("issuer")
     if named != source.issuer:
         raise KeySetInvalid(
@@ -69,5 +80,12 @@ async def _read(source: KeySource) -> tuple[dict[str, JsonValue], tuple[Verifica
     key_sets = KeySets({"": source}, fetch=fetch, clock=clock)
     problem, again = await fetched(key_sets, "")
     if problem:
+        problem = _with_option(problem)
         raise KeySetUnavailable(problem) if again else KeySetInvalid(problem)
     return document, key_sets.trusted("")
+
+
+def _with_option(problem: str) -> str:
+    """Return a message of a fetch with the command's option for the setting that it names."""
+    option = next((option for setting, option in _OPTIONS.items() if setting in problem), None)
+    return f"{problem}; this command has {option}" if option else problem

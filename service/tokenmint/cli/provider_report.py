@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tokenmint.base.clock import rfc3339
 from tokenmint.base.foreign_text import LONG, clipped
+from tokenmint.base.http_url import HttpUrl
 from tokenmint.cli.output import plain
 from tokenmint.cli.provider_trial import Trial
 from tokenmint.cli.tables import print_table, state
@@ -70,7 +71,7 @@ def print_report(trial: Trial) -> None:
     )
     print(f"keys at   {plain(source)}")
     if provider.key_source.is_fetched:
-        print(f"proxy     {plain(_proxy(provider) or f'none{_unused_proxy()}')}")
+        print(f"proxy     {plain(_proxy(provider) or f'none{_unused_proxy()}')}{_direct(provider)}")
     for answer, difference in trial.answers:
         _print_answer(answer, difference, provider)
     rows = [
@@ -99,7 +100,8 @@ def _result(trial: Trial) -> str:
         return f"{name}: the token is refused"
     if trial.verified is not None:
         return f"{name}: the token is accepted, with the subject {clipped(trial.verified.subject, LONG)!r}"
-    return f"{name}: {sum(map(trial.serves, trial.keys))} usable keys"
+    usable = sum(map(trial.serves, trial.keys))
+    return f"{name}: {usable} usable key{'' if usable == 1 else 's'}"
 
 
 def _print_answer(answer: Answer, difference: float | None, provider: Provider) -> None:
@@ -130,6 +132,14 @@ def _proxy(provider: Provider) -> str | None:
     if proxy is None:
         return None
     return f"{proxy.url.scheme}://{proxy.url.authority}"
+
+
+def _direct(provider: Provider) -> str:
+    """Return a note if the configured proxy is not used for the provider's first URL."""
+    proxy, url = provider.key_source.proxy, provider.key_source.url
+    if proxy is None or proxy.serves(HttpUrl.parse(url)):
+        return ""
+    return ", but this host is reached directly (loopback, or no_proxy)"
 
 
 def _unused_proxy() -> str:

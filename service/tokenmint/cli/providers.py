@@ -82,7 +82,7 @@ def trial(
     With a token, show step by step whether the provider's rules accept it. The token itself is never printed.
     Exit status 1 if there are no usable keys or the token is refused, 3 if the provider is out of reach.
 
-    Example: tokenmint providers test google --token-file id_token
+    Example: tokenmint providers test google --token-file id-token.txt
     """
     from tokenmint.cli.provider_report import as_document, print_report, status_of
     from tokenmint.cli.provider_trial import Presented, try_provider
@@ -118,12 +118,15 @@ def add_provider(
 ) -> None:
     """Print the table of a provider for the configuration, from its issuer's discovery document.
 
+    ISSUER may also be the URL of that document. For a shipped provider's issuer nothing is fetched.
+
     Required decisions are left to you as CHANGE-ME, optional ones as comments. No file is written.
 
     Example: tokenmint providers add https://login.example.com
     """
-    from tokenmint.cli.provider_draft import drafted
+    from tokenmint.cli.provider_draft import drafted, issuer_of
 
+    issuer = issuer_of(issuer)
     given = {"allow_private": allow_private or None, "ca_file": ca_file and str(ca_file.resolve()), "proxy": proxy}
     table = drafted(issuer, name, {key: value for key, value in given.items() if value is not None})
     if output == "json":

@@ -230,7 +230,7 @@ def revoke(service: Connection, token_file: TokenFile = Path("-"), output: Outpu
     if output == "json":
         print_json({"revoked": True})
     else:
-        print("revoked; offline verifiers accept the JWT until it expires")
+        print("revoked; verifiers that follow neither revocations nor status lists accept a JWT until it expires")
 
 
 @app.command()

@@ -85,8 +85,8 @@ def _owner(host: str) -> str:
     return ".".join(host.partition(":")[0].split(".")[-2:])
 
 
-def draft_of_entry(name: str, match: Recognised) -> str:
-    """Return the table of a shipped entry, with the issuer's parameters."""
+def draft_of_entry(name: str, match: Recognised, settings: Mapping[str, object]) -> str:
+    """Return the table of a shipped entry, with the issuer's parameters, and ``settings`` as in :func:`draft`."""
     entry = match.entry
     lines = [f"# {entry.title}: the shipped entry brings its issuer, keys and checks.", _header(name)]
     lines.append(f'use = "{match.name}"')
@@ -99,6 +99,7 @@ def draft_of_entry(name: str, match: Recognised) -> str:
         lines.append(f"# One of {', '.join(entry.require_one_of)} is required.")
     for key, parameter in entry.parameters.items():
         lines += _parameter_lines(key, parameter, match.values.get(key), needed=parameter.required or key in needed)
+    lines += _setting_lines(settings)
     return "\n".join(lines)
 
 
@@ -138,16 +139,21 @@ def draft(name: str, published: Published, settings: Mapping[str, object], maybe
         settings: further keys that its fetches need, such as `ca_file`.
         maybe: shipped entries that it may be one of.
     """
-    lines = [f"# From the issuer's discovery document, with {published.keys} keys that can be used."]
+    keys = "1 key" if published.keys == 1 else f"{published.keys} keys"
+    lines = [f"# From the issuer's discovery document, with {keys} that can be used."]
     if maybe:
         names = ", ".join(f'use = "{match.name}"' for match in maybe)
         lines.append(f"# If it is one of the shipped providers, use its entry, which has more checks: {names}.")
     lines += [_header(name), f"issuer = {_toml(published.issuer)}"]
     lines += [AUDIENCES, f'audiences = ["{PLACEHOLDER}"]']
     lines += _algorithm_lines(published)
-    lines += [f"{key} = {_toml(value)}" for key, value in settings.items()]
+    lines += _setting_lines(settings)
     lines += _decisions(published.document)
     return "\n".join(lines)
+
+
+def _setting_lines(settings: Mapping[str, object]) -> list[str]:
+    return [f"{key} = {_toml(value)}" for key, value in settings.items()]
 
 
 def _algorithm_lines(published: Published) -> Iterator[str]:
@@ -170,8 +176,10 @@ def _decisions(document: Mapping[str, JsonValue]) -> Iterator[str]:
     if _texts(document.get("subject_types_supported")) == ["pairwise"]:
         yield "# Its sub is pairwise: one person has a different one for each client, or group of clients."
     yield '# subject_claims = ["sub"]'
-    yield "# Decide: the kinds of tokens. Access tokens name it in their header (typ at+jwt), or untyped_access_tokens."
+    yield "# Decide: the kinds of tokens. Access tokens need access_token in this list."
     yield '# token_types = ["id_token", "jwt"]'
+    yield "# Decide: whether its access tokens lack the header typ at+jwt."
+    yield "# untyped_access_tokens = true"
     yield "# Decide: which of its users are accepted. Without a condition, any with a token for one of the audiences."
     yield "# condition = 'assertion.email_verified == true && assertion.email.endsWith(\"@example.com\")'"
 

@@ -39,7 +39,7 @@ async def read_discovery(fetch: Fetch, source: KeySource) -> dict[str, JsonValue
     """Return the discovery document as it is. Raises :class:`FetchFailed`, ``MalformedToken``."""
     result = await fetch(source, source.url, etag=None)
     if result.status != 200:
-        raise FetchFailed(f"{source.place} answered {result.status}")
+        raise FetchFailed(source.failed_with(source.url, result.status))
     return parse_object(without_mark(result.body), "discovery document")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
-from tokenmint.base.http_url import shown
+from tokenmint.base.http_url import HttpUrl, shown
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.verification.jwk import ParsedKeySet
 from tokenmint.verification.proxies import Proxy
@@ -68,6 +68,17 @@ class KeySource:
     def place(self) -> str:
         """The URL or path of the keys, for operators: without the values of a query, which may be secrets."""
         return shown(self.url) if self.url else str(self.path) if self.path else self.kind
+
+    def failed_with(self, url: str, status: int) -> str:
+        """Return the message for an answer of ``url`` without keys; a lack of credentials is named with its remedy."""
+        message = f"{shown(url)} answered {status}"
+        if status not in (401, 403):
+            return message
+        if self.bearer_token_file is None and not self.header_files and not self.headers:
+            return f"{message}: bearer_token_file or header_files authenticate fetches"
+        if HttpUrl.parse(url).origin != HttpUrl.parse(self.url).origin:
+            return f"{message}: token and headers go to the origin of {self.place} alone: set jwks_url to this one"
+        return f"{message}: the token or the headers of the fetch are not accepted"
 
     @property
     def is_fetched(self) -> bool:

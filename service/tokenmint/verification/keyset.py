@@ -22,7 +22,6 @@ import structlog
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import KeySetInvalid, KeySetUnavailable
-from tokenmint.base.http_url import shown
 from tokenmint.base.renewed_files import FileWatch
 from tokenmint.base.tasks import ENDING
 from tokenmint.base.telemetry import places
@@ -357,7 +356,7 @@ class KeySets:
             self._take(name, state, await usable_keys(source, result.body, state.judging))
             state.etag = result.headers.get("etag")
         elif result.status != 304 or not state.keys:
-            raise FetchFailed(f"{shown(url)} answered {result.status}")
+            raise FetchFailed(source.failed_with(url, result.status))
         state.fetched = self._clock.monotonic()
         state.fresh_until = state.fetched + freshness(result.headers, state.refresh_hint)
         state.trusted_until = state.fetched + HARD_AGE

@@ -139,7 +139,7 @@ def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) 
     if token_type == JWT and JWT not in provider.token_types:
         token_type = _kind_of_jwt(provider)
     if token_type not in provider.token_types:
-        raise UnsupportedTokenType(detail=f"{provider.name} is not configured for {token_type}")
+        raise UnsupportedTokenType(detail=f"the token_types of {provider.name} do not list {token_type}")
     accepted = _ID_TOKEN_TYPES | ({"jose"} if provider.trust_domain is not None else frozenset())
     if token_type == ACCESS_TOKEN:
         accepted = _ACCESS_TOKEN_TYPES | (_ID_TOKEN_TYPES if provider.untyped_access_tokens else frozenset())
@@ -151,7 +151,9 @@ def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) 
         message = None
         if typ == "at+jwt":
             message = f"the header says that this is an access token (typ at+jwt): send it as {ACCESS_TOKEN}"
-        raise UnsupportedTokenType(message, detail=f"typ {quoted(typ)} is not that of {token_type}")
+        untyped = token_type == ACCESS_TOKEN and typ in _ID_TOKEN_TYPES
+        hint = ": untyped_access_tokens = true accepts access tokens without typ at+jwt" if untyped else ""
+        raise UnsupportedTokenType(message, detail=f"typ {quoted(typ)} is not that of {token_type}{hint}")
     if "events" in token.claims:  # OpenID Connect Back-Channel Logout section 2.4
         raise UnsupportedTokenType(detail="this is a logout token or another security event (RFC 8417)")
     return token_type
@@ -223,9 +225,11 @@ def check_audience(provider: Provider, claims: Mapping[str, JsonValue], token_ty
     """
     value, audiences = claims.get("aud"), audiences_of(provider, claims)
     if not audiences or (isinstance(value, list) and value and len(audiences) != len(value)):
-        missing = "aud" not in claims and not provider.audience_claims
-        hint = ": audience_claims names the claims that stand for a missing one" if missing else ""
-        raise WrongAudience(f"aud is not a string or a list of strings{hint}")
+        if "aud" not in claims and not provider.audience_claims:
+            raise WrongAudience("the token has no aud: audience_claims names the claims that stand for a missing one")
+        if "aud" not in claims:
+            raise WrongAudience("the token has neither aud nor a text in one of audience_claims")
+        raise WrongAudience("aud is not a string or a list of strings")
     if provider.audiences.isdisjoint(audiences):
         raise WrongAudience(
             detail=f"aud {quoted(audiences, LONG)}, accepted {quoted(sorted(provider.audiences), LONG)}"

@@ -82,7 +82,7 @@ def test_keys_of_other_algorithms_than_the_default_bring_the_setting(idp: Docume
     idp.served["/jwks"] = json.dumps({"keys": keys}).encode()
     _, out, _ = add(idp.url(), "--allow-private", "--ca-file", str(tmp_path / "ca.crt"))
     assert tomllib.loads(out)["providers"]["localhost"]["algorithms"] == ["ES384"]
-    assert "with 1 keys" in out
+    assert "with 1 key that" in out
 
 
 def test_a_shipped_issuer_needs_no_fetch() -> None:
@@ -90,6 +90,24 @@ def test_a_shipped_issuer_needs_no_fetch() -> None:
     assert (status, err) == (0, "")
     assert 'use = "google"' in out
     assert "CHANGE-ME" in out
+
+
+def test_a_shipped_issuer_keeps_the_settings_of_its_fetches(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").touch()
+    place = "http://proxy.example:3128"
+    arguments = ("--allow-private", "--ca-file", str(tmp_path / "ca.crt"), "--proxy", place)
+    status, out, _ = add("https://login.example.com/realms/staff", *arguments)
+    table = tomllib.loads(out)["providers"]["keycloak"]
+    assert (status, table["use"], table["realm"]) == (0, "keycloak", "staff")
+    assert (table["allow_private"], table["ca_file"], table["proxy"]) == (True, str(tmp_path / "ca.crt"), place)
+
+
+def test_the_url_of_a_discovery_document_stands_for_its_issuer(idp: Documents, tmp_path: Path) -> None:
+    document = "/.well-known/openid-configuration"
+    fetched = ("--allow-private", "--ca-file", str(tmp_path / "ca.crt"))
+    for output in ("text", "json"):
+        assert add(idp.url() + document, *fetched, "-o", output) == add(idp.url(), *fetched, "-o", output)
+    assert add("https://login.example.com/realms/staff" + document) == add("https://login.example.com/realms/staff")
 
 
 def test_of_two_shipped_entries_the_more_exact_one_is_drafted_and_both_where_neither_is() -> None:
@@ -142,7 +160,9 @@ def test_mistakes_are_lines_with_a_way_out(idp: Documents, tmp_path: Path) -> No
     for arguments, words in (
         (("login.example.com",), "begins with https://"),
         (("https://u:p@login.example.com",), "a user or a password"),
-        (("http://login.example.com",), "expected https"),
+        (("http://login.example.com",), "expected https: http is for loopback alone, with --allow-private"),
+        (("http://login.example.com", "--allow-private"), "expected https"),
+        (("http://127.0.0.1:1",), "with --allow-private"),
         (("https://login.example.com", "--ca-file", str(tmp_path / "none")), "ca_file: can't be read"),
         (("https://login.example.com", "--proxy", "socks://x"), "proxy: "),
     ):
@@ -150,5 +170,7 @@ def test_mistakes_are_lines_with_a_way_out(idp: Documents, tmp_path: Path) -> No
         assert (status, out) == (2, "")
         assert words in err
     status, _, err = add(idp.url(), "--ca-file", str(tmp_path / "ca.crt"))
-    assert (status, "not public" in err) == (1, True)
+    assert (status, "not public" in err, "this command has --allow-private" in err) == (1, True, True)
+    status, _, err = add(idp.url(), "--allow-private")  # its certificate is of a private authority
+    assert (status, "; this command has --ca-file" in err) == (3, True)
     assert not idp.asked

@@ -105,7 +105,7 @@ def test_the_keys_the_certificates_and_the_clock_of_a_provider_are_shown(
     assert [one["issuer"] for one in answer["certificates"]] == ["CN=Test authority"] * 2
     assert datetime.fromisoformat(answer["certificates"][0]["not_after"]).timestamp() > time()
     text = trials("idp", output="text").out
-    for words in ("k1", "RSA 2048", "usable", "CN=Test authority", "from 127.0.0.1: 200", "idp: 1 usable keys"):
+    for words in ("k1", "RSA 2048", "usable", "CN=Test authority", "from 127.0.0.1: 200", "idp: 1 usable key\n"):
         assert words in text
     assert len(idp.asked) == 2
 
@@ -229,6 +229,17 @@ def test_the_configured_proxy_is_used_and_shown(trials: Trials, idp: Documents, 
     assert f"through the proxy 127.0.0.1:{seen.port}: 200" in text.out
     assert CANARY not in found.out + text.out
     assert len(seen.asked) == 2
+
+
+def test_a_host_that_the_proxy_does_not_serve_is_told(trials: Trials) -> None:
+    def report(hosts: str) -> str:
+        trials.configure(
+            more=f'[proxy]\nurl = "http://127.0.0.1:1"\nno_proxy = [{hosts}]\n', source="https://idp.invalid/jwks"
+        )
+        return trials("idp", output="text").out
+
+    assert "proxy     http://127.0.0.1:1\n" in report("")
+    assert "proxy     http://127.0.0.1:1, but this host is reached directly" in report('".invalid"')
 
 
 def test_the_environments_proxy_is_not_used_without_the_setting(trials: Trials, idp: Documents) -> None:

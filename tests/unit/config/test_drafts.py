@@ -47,7 +47,7 @@ def test_each_shipped_issuer_is_recognised_and_its_draft_accepted_once_it_is_dec
     entry = ISSUED[name]
     matches = [match for match in recognised(issuer_of(entry), catalogue()) if match.name == name]
     assert [match.certain for match in matches] == [True]
-    text = draft_of_entry("p", matches[0])
+    text = draft_of_entry("p", matches[0], {})
     [table] = tables(text).values()
     assert table["use"] == name
     if entry.audiences_from is None or any(entry.parameters[key].required for key in entry.parameters):
@@ -111,7 +111,7 @@ def test_an_issuer_that_the_table_has_to_name_leads_to_its_entry_too(issuer: str
     match, *more = recognised(issuer, catalogue())
     assert (match.name, match.certain) == (name, True)
     assert not any(other.certain for other in more)
-    [table] = tables(draft_of_entry("p", match)).values()
+    [table] = tables(draft_of_entry("p", match, {})).values()
     assert (table["use"], table["issuer"]) == (name, issuer)
     assert judge_provider("p", decided(table, catalogue()[name]), own_issuer="https://me.example").problems == ()
     for other in (f"{issuer}.evil.example", f"https://evil.example/{issuer}", f"{issuer}?"):
@@ -136,7 +136,8 @@ def test_a_draft_leaves_the_decisions_to_a_person() -> None:
     for words in ("sub, email", "# subject_claims", "# token_types", "# condition", "PS256, RS256", "2 keys"):
         assert words in text
     [whole] = tables(uncommented(text)).values()
-    assert whole.keys() == {"issuer", "audiences", "algorithms", "subject_claims", "token_types", "condition"}
+    decisions = {"subject_claims", "token_types", "untyped_access_tokens", "condition"}
+    assert whole.keys() == {"issuer", "audiences", "algorithms", *decisions}
     assert judge_provider(name, decided(whole), own_issuer="").problems == ()
 
 

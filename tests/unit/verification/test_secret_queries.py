@@ -1,6 +1,8 @@
 """Secrets in the query of a key URL, such as `?code=…` of Azure Functions: no message, log line or state shows them."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -10,6 +12,7 @@ from tests.unit.verification.fetched import answering, source
 from tokenmint.base.errors import TokenmintError
 from tokenmint.base.http_url import HttpUrl, shown
 from tokenmint.verification.fetch import HttpFetch
+from tokenmint.verification.key_source import KeySource
 from tokenmint.verification.keyset import KeySets
 
 CANARY = "canary-of-a-secret"
@@ -35,6 +38,29 @@ def test_a_url_is_shown_without_the_values_of_its_query(url: str, text: str) -> 
 def test_a_parsed_url_is_shown_in_the_same_way_and_bounded() -> None:
     assert shown(HttpUrl.parse("https://i.example/k?a=1")) == "https://i.example/k?a=***"
     assert len(shown(HttpUrl.parse("https://i.example/" + "k" * 1000))) == 256
+
+
+@pytest.mark.parametrize(
+    ("settings", "url", "status", "words"),
+    [
+        ({}, "https://i.example/k", 404, "https://i.example/k answered 404"),
+        ({}, "https://i.example/k", 401, "answered 401: bearer_token_file or header_files authenticate fetches"),
+        ({"headers": (("X-Tenant", "7"),)}, "https://i.example/k", 403, "are not accepted"),
+        ({"bearer_token_file": Path("token")}, "https://i.example/k", 401, "are not accepted"),
+        (
+            {"bearer_token_file": Path("token")},
+            f"https://10.0.0.1:6443/k?code={CANARY}",
+            401,
+            "k?code=*** answered 401: token and headers go to the origin of https://i.example/d alone: set jwks_url",
+        ),
+    ],
+)
+def test_an_answer_that_asks_for_credentials_names_the_setting(
+    settings: dict[str, Any], url: str, status: int, words: str
+) -> None:
+    message = KeySource("discovery", "https://i.example/d", **settings).failed_with(url, status)
+    assert words in message
+    assert CANARY not in message
 
 
 def head(status: str, *lines: str) -> bytes:

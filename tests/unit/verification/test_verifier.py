@@ -268,6 +268,24 @@ async def test_rfc_9864_ed25519_and_eddsa_are_one_algorithm_for_a_provider_too()
             assert await prove(token, entry)
 
 
+@pytest.mark.parametrize(
+    ("settings", "changes", "words"),
+    [
+        ({"token_types": frozenset({ID_TOKEN})}, {}, "the token_types of idp do not list urn:ietf:params:oauth"),
+        ({}, {}, "untyped_access_tokens = true accepts"),
+        ({"untyped_access_tokens": True}, {"aud": None}, "the token has no aud: audience_claims names"),
+        ({"untyped_access_tokens": True, "audience_claims": ("azp",)}, {"aud": None}, "neither aud nor a text"),
+    ],
+)
+async def test_a_refused_access_token_names_the_setting_that_would_accept_it(
+    settings: dict[str, Any], changes: dict[str, Any], words: str
+) -> None:
+    every = provider(**{"token_types": frozenset({ACCESS_TOKEN}), **settings})
+    with pytest.raises(TokenRejected) as refused:
+        await prove(IDP.token(NOW, **changes), every, kind=ACCESS_TOKEN)
+    assert words in f"{refused.value} {refused.value.detail}"
+
+
 async def test_kinds_that_the_provider_is_not_configured_for() -> None:
     with pytest.raises(UnsupportedTokenType):
         await prove(IDP.token(NOW, headers={"typ": "at+jwt"}), kind=ACCESS_TOKEN)

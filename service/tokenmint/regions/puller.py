@@ -25,7 +25,7 @@ from tokenmint.regions.identity import REQUEST, RegionRefused
 from tokenmint.regions.options import OtherRegion
 from tokenmint.regions.records import Record
 from tokenmint.revocation.entries import MARGIN, Kind, Revocation, parse
-from tokenmint.revocation.log import SETTLE, RevocationLog
+from tokenmint.revocation.log import SETTLE, SHARE_OF_REGIONS, RevocationLog
 from tokenmint.storage import streams
 from tokenmint.verification.key_source import Fetch, FetchFailed, KeySource
 
@@ -212,7 +212,8 @@ class RegionPuller:
         own = [self._bounded(one, now) for one in parsed if one is not None and one.kind is not Kind.KEY]
         own = [one for one in own if one.expires > now]
         for start in range(0, len(own), BATCH):
-            if not await self._parts.log.append(*own[start : start + BATCH], confirmed=True):
+            some = own[start : start + BATCH]
+            if not await self._parts.log.append(*some, confirmed=True, share=SHARE_OF_REGIONS):
                 raise RevocationsFull()
         held = self._regions.record(name)
         if held is None:

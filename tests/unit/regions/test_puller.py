@@ -185,6 +185,16 @@ async def test_a_region_revokes_no_name_without_a_second(store: Store, clock: Fa
     assert await us.revocations() == []
 
 
+async def test_a_region_leaves_operators_room_in_the_log(store: Store, clock: FakeClock) -> None:
+    us, now = world(store, clock, most=100), int(clock.now())
+    us.other.entries = [f"1 {now} {now + 600} {kind}:{n}" for kind in ("client", "provider") for n in range(60)]
+    us.other.page = 1000
+    with pytest.raises(RevocationsFull):
+        await us.puller.pull()
+    assert len(await us.revocations()) < 100
+    assert await us.log.append(us.log.of(Kind.CLIENT, "web", now), confirmed=True)
+
+
 async def test_a_full_log_keeps_no_key_back_and_is_tried_again(store: Store, clock: FakeClock) -> None:
     us = world(store, clock, most=4)
     us.other.entries, us.other.page = entries("a", "b", "c", "d", "e", clock=clock), 10

@@ -108,17 +108,31 @@ def differs(one: Record, other: Record) -> bool:
     )
 
 
+def place_of(record: Record | None) -> tuple[int, str]:
+    """Return the epoch and the place in the region's log of revocations up to which they were taken over."""
+    return (0, streams.BEGINNING) if record is None else (record.epoch, record.position)
+
+
 def read_up_to(record: Record, epoch: int, position: str, as_of: float | None) -> Record:
     """Return the record after revocations were taken over; ``as_of``: they are complete up to then."""
     complete = record.revocations_as_of if as_of is None else max(record.revocations_as_of, as_of)
     return replace(record, epoch=epoch, position=position, revocations_as_of=complete)
 
 
-def newer(one: Record | None, other: Record | None) -> Record | None:
-    """Return the record that knows more. What one of them has revoked stays revoked."""
-    if one is None or other is None:
-        return other if one is None else one
-    first, second = (one, other) if _order(one) >= _order(other) else (other, one)
+def newer(stored: Record | None, held: Record | None) -> Record | None:
+    """Return the record that knows more: the stored one, or the copy of a process. What one of them has revoked stays
+    revoked.
+
+    The place in the log of revocations is always the stored one: with an older record, a store that lost changes lost
+    revocations that were taken over, too.
+    """
+    if held is None:
+        return stored
+    if stored is None:
+        return replace(held, epoch=0, position=streams.BEGINNING, revocations_as_of=0.0)
+    first, second = (stored, held) if _order(stored) >= _order(held) else (held, stored)
+    epoch, position = place_of(stored)
+    first = replace(first, epoch=epoch, position=position, revocations_as_of=stored.revocations_as_of)
     missing = second.revoked.keys() - first.revoked.keys()
     if not missing:
         return first
@@ -134,12 +148,8 @@ def told(record: Record, given_up: float | None) -> dict[str, float]:
     return dict.fromkeys(every, given_up) | dict(record.revoked)
 
 
-def _order(record: Record) -> tuple[int, int, float, int, float, int, str]:
-    place = tuple(int(part) for part in record.position.split("-"))
-    return (
-        record.resets, record.generation, record.as_of, record.changes, record.revocations_as_of, record.epoch,
-        f"{place[0]:020}-{place[1]:020}",
-    )  # fmt: skip
+def _order(record: Record) -> tuple[int, int, float, int]:
+    return record.resets, record.generation, record.as_of, record.changes
 
 
 def _newest(revoked: Mapping[str, float], most: int) -> dict[str, float]:

@@ -195,6 +195,31 @@ async def test_a_region_leaves_operators_room_in_the_log(store: Store, clock: Fa
     assert await us.log.append(us.log.of(Kind.CLIENT, "web", now), confirmed=True)
 
 
+async def test_revocations_that_the_store_has_lost_are_taken_over_again(store: Store, clock: FakeClock) -> None:
+    us = world(store, clock)
+    us.other.entries = entries("a", "b", "c", clock=clock)
+    await us.puller.pull()
+    older = await us.regions.store.record("eu")
+    us.other.entries += entries("d", clock=clock)
+    await us.puller.pull()
+    # A failover to a replica that lacks the last seconds: the log's entry, and the place up to which it was read.
+    client: Any = store.server.client
+    [*_, (last, _)] = (await us.log.after("0-0")).entries
+    await client.xdel(store.prefix + "revocations", last)
+    assert older is not None
+    await client.set(f"{store.prefix}region:eu", records.dump(older))
+    await us.puller.pull()  # it may not have heard of the loss yet
+    await us.regions.refresh()
+    await us.puller.pull()
+    assert [one.name for one in await us.revocations()] == ["a", "b", "c", "d"]
+    await client.delete(f"{store.prefix}revocations", f"{store.prefix}region:eu")  # all of it
+    await us.puller.pull()
+    await us.regions.refresh()
+    await us.puller.pull()
+    assert [one.name for one in await us.revocations()] == ["a", "b", "c", "d"]
+    assert us.publication.current(clock.now()).keys
+
+
 async def test_a_full_log_keeps_no_key_back_and_is_tried_again(store: Store, clock: FakeClock) -> None:
     us = world(store, clock, most=4)
     us.other.entries, us.other.page = entries("a", "b", "c", "d", "e", clock=clock), 10

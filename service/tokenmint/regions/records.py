@@ -74,7 +74,8 @@ def accepted(record: Record | None, document: Document, *, now: float, skew: flo
     before = record or Record(document.region, document.ring_id, 0, 0.0, 0.0, ())
     if record is not None and document.generation == record.generation and document.as_of <= record.as_of:
         return record
-    revoked = _newest({**document.revoked, **before.revoked}, MOST_REVOKED)
+    said = {key_id: min(time, now + skew) for key_id, time in document.revoked.items()}
+    revoked = _newest({**said, **before.revoked}, MOST_REVOKED)
     keys = tuple(key for key in document.keys if key.key_id not in revoked)
     seen = {key_id: time for key_id, time in before.seen.items() if time >= now - memory}
     seen |= dict.fromkeys((key.key_id for key in (*before.keys, *keys)), now)
@@ -141,11 +142,16 @@ def newer(stored: Record | None, held: Record | None) -> Record | None:
 
 
 def told(record: Record, given_up: float | None) -> dict[str, float]:
-    """Return the ids of the region's revoked keys, with the times of their revocation; all of them, once given up."""
-    if given_up is None:
-        return dict(record.revoked)
-    every = {*record.seen, *(key.key_id for key in record.keys)}
-    return dict.fromkeys(every, given_up) | dict(record.revoked)
+    """Return the ids of the region's revoked keys, with the times of their revocation; all of them, once given up.
+
+    A key counts as revoked from its last publication here at the earliest, because verifiers may hold it since then. So
+    no region that tells an old time keeps them from hearing of it.
+    """
+    times = {key_id: max(time, record.seen.get(key_id, 0.0)) for key_id, time in record.revoked.items()}
+    if given_up is not None:
+        every = {*record.seen, *(key.key_id for key in record.keys)}
+        times |= {key_id: max(given_up, times.get(key_id, 0.0)) for key_id in every}
+    return times
 
 
 def _order(record: Record) -> tuple[int, int, float, int]:

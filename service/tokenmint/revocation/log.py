@@ -73,13 +73,13 @@ class RevocationLog:
         """Return the revocation of everything of that name that was issued in or before a second."""
         return Revocation(kind, name, valid_after, math.ceil(valid_after + self._reach.longest() + MARGIN))
 
-    def second(self) -> int:
-        """Return the second that it is, by the store's clock."""
-        return int(self._reach.now())
+    def end(self) -> int:
+        """Return the second up to which the tokens of a principal are refused that gets none from now on."""
+        return int(self._reach.now()) + SETTLE
 
-    def ended(self, principal: str) -> Revocation:
-        """Return the revocation of a principal that gets no tokens from now on."""
-        return self.of(Kind.PRINCIPAL, principal, self.second() + SETTLE)
+    def ended(self, principal: str, after: int | None = None) -> Revocation:
+        """Return the revocation of a principal that gets no tokens from now on, or got none after a second."""
+        return self.of(Kind.PRINCIPAL, principal, self.end() if after is None else after)
 
     def counts_still(self, ended: float) -> bool:
         """Return whether tokens may be alive that were issued before this time, so that verifiers have to be told."""

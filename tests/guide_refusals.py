@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import grpc
@@ -18,9 +19,10 @@ from tests.guide_chains import (
     scope_is_missing,
 )
 from tests.guide_mcp import MCP
-from tests.guide_settings import APPLICATION, ENTRA, FIREBASE, GOOGLE, PARTNER, POD, SERVICE_ACCOUNT, TENANT
+from tests.guide_settings import APPLICATION, ENTRA, FIREBASE, GOOGLE, PARTNER, POD, SERVICE_ACCOUNT, TENANT, delegating
 from tests.guide_signals import SIGNALS
 from tests.guides import Provocation, Walk, command, config, token, told
+from tests.polling import wait_until
 from tests.process import CLIENT
 
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy_pb
@@ -225,6 +227,11 @@ def transacting(options: str) -> Provocation:
 
     def provoke(walk: Walk) -> str:
         walk.run("""echo '{"principal": "assistant"}' | tokenmint profiles put -""")
+        told_of = walk.run("tokenmint profiles get assistant").stdout
+        refused = datetime.fromisoformat(json.loads(told_of)["tokens_valid_after_time"]).timestamp()
+        wait_until(lambda: time.time() >= refused + 1)  # tokens from before stay refused
+        for name, text in delegating(walk.issuer, time.time()).items():
+            (walk.directory / name).write_text(text)
         for block in walk.blocks:
             if block.kind == "sh" and ("> mcp-token.txt" in block.text or "> txn-token.txt" in block.text):
                 walk.run(block.text)

@@ -228,17 +228,18 @@ class ProfileBatches:
     async def _write(self, items: list[_Item], overtaken: list[_Item]) -> None:
         """Write the profiles, confirmed."""
         now = self._clock.now()
+        end = self._log.end() if self._log is not None else int(now)
         changes: list[Change] = []
         written: list[_Item] = []
         same: list[Change] = []
         for item in items:
-            new = _merged(item, now, self._log.second() if self._log is not None else int(now))
+            new = _merged(item, now, end)
             if new is None:
                 same.append((profile_key(item.profile.principal), item.raw, item.raw))
                 continue
             changes.append((profile_key(item.profile.principal), item.raw, dump_profile(new)))
             written.append(item)
-        told = await self._tell(items)
+        told = await self._tell(items, end)
         if same and (self._store.server.clustered or not changes):
             # An earlier attempt may have written them, unconfirmed. One write's confirmation covers all before it, on
             # its own node.
@@ -249,8 +250,9 @@ class ProfileBatches:
         if not told:
             raise RevocationsFull()
 
-    async def _tell(self, items: list[_Item]) -> bool:
+    async def _tell(self, items: list[_Item], end: int) -> bool:
         """Tell verifiers of the principals that are about to be disabled; return whether they can be told.
+        ``end``: the second up to which their tokens are refused.
 
         The confirmation of the profiles covers it. Of those that were disabled before they are told again, because an
         earlier attempt may have found no room, unless that was long ago.
@@ -262,8 +264,10 @@ class ProfileBatches:
             before = item.stored
             if before is None or not item.profile.disabled:
                 continue
-            if not before.disabled or self._log.counts_still(before.update_time):
-                news.append(self._log.ended(item.profile.principal))
+            if not before.disabled:
+                news.append(self._log.ended(item.profile.principal, max(end, before.tokens_valid_after or 0)))
+            elif self._log.counts_still(before.update_time):
+                news.append(self._log.ended(item.profile.principal, before.tokens_valid_after))
         return not news or await self._log.append(*news)
 
     async def _agree(self, items: list[_Item], overtaken: list[_Item]) -> None:
@@ -278,8 +282,10 @@ class ProfileBatches:
                 overtaken.append(item)
 
 
-def _merged(item: _Item, now: float, second: int) -> Profile | None:
-    """Return the profile to store; None if it is stored already. ``second``: that of ``now``, by the store's clock."""
+def _merged(item: _Item, now: float, end: int) -> Profile | None:
+    """Return the profile to store; None if it is stored already. ``end``: the second up to which the tokens are refused
+    of one that is disabled now.
+    """
     profile, stored = item.profile, item.stored
     if stored is None:
         return replace(profile, tokens_valid_after=item.valid_after, create_time=now, update_time=now)
@@ -291,7 +297,7 @@ def _merged(item: _Item, now: float, second: int) -> Profile | None:
         identities=(*stored.identities, *item.assign),
     )
     if new.disabled and not stored.disabled:
-        new = new.refusing_up_to(second)
+        new = new.refusing_up_to(end)
     return replace(new, update_time=now) if new != stored else None
 
 

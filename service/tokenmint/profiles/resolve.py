@@ -65,27 +65,33 @@ class Profiles:
         if record is None:
             record = await self._unlisted(identity)
         profile = _active(record)
-        after = _recorded(record)
-        if profile is None:
-            after = _later(after, self._valid_after(just_in_time_principal(identity)))
-        elif self.spread is not None:
-            after = _later(after, self.spread(profile.principal))
+        after = self._refused_up_to(record, profile, just_in_time_principal(identity))
         if _issued_before_revocation(issued_at, after):
             raise TokenRevoked()
         return ProfileLookup(identity, profile)
 
     async def find_principal(self, principal: str, issued_at: float) -> ProfileLookup:
-        """Look up the principal of an issued token with this time of issue.
+        """Look up a principal that an issued token with this time of issue names: its own, or an actor.
 
         Raises:
             PrincipalDisabled: the principal is disabled or deleted.
             TokenRevoked: the token was issued in or before the second up to which the principal's tokens are revoked.
         """
         record = await self._store.record(principal)
-        profile, valid_after = _active(record), _recorded(record)
-        if valid_after is not None and int(issued_at) <= valid_after:
+        profile = _active(record)
+        if _issued_before_revocation(issued_at, self._refused_up_to(record, profile, principal)):
             raise TokenRevoked()
         return ProfileLookup(None, profile, principal)
+
+    def _refused_up_to(self, record: Record | Link | None, profile: Profile | None, unlisted: str) -> int | None:
+        """Return the second up to which tokens are refused, by the record and by the revocations of all regions.
+
+        ``unlisted``: the principal's name if it has no profile.
+        """
+        if profile is None:
+            return _later(_recorded(record), self._valid_after(unlisted))
+        elsewhere = self.spread(profile.principal) if self.spread is not None else None
+        return _later(_recorded(record), elsewhere)
 
     async def apply_missing_profile_policy(
         self, lookup: ProfileLookup, mode: OnMissingProfile, *, now: float

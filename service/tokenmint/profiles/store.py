@@ -34,7 +34,6 @@ from tokenmint.profiles.records import (
     profile_key,
 )
 from tokenmint.profiles.refusals import check_etag, deleted, erased, owned, too_many_identities
-from tokenmint.revocation.entries import Kind
 from tokenmint.revocation.log import RevocationLog
 from tokenmint.storage.redis import Store
 
@@ -349,14 +348,13 @@ class ProfileStore:
         """
         if self._log is None:
             return True
-        one = self._log.ended(principal) if after is None else self._log.of(Kind.PRINCIPAL, principal, after)
-        return await self._log.append(one)
+        return await self._log.append(self._log.ended(principal, after))
 
-    async def _tell_again(self, principal: str, since: float) -> bool:
+    async def _tell_again(self, principal: str, since: float, after: int | None = None) -> bool:
         """Tell verifiers of a principal that ended at ``since``, as :meth:`_tell`: there may have been no room for it.
         Much later nobody needs to be told any more, so a repetition adds nothing.
         """
-        return self._log is None or not self._log.counts_still(since) or await self._tell(principal)
+        return self._log is None or not self._log.counts_still(since) or await self._tell(principal, after)
 
     async def _change(
         self,
@@ -375,13 +373,15 @@ class ProfileStore:
             check_etag(stored.record, etag)
             changed, told = change(stored.record), True
             if ends and not stored.record.disabled:
-                changed = changed.refusing_up_to(self._log.second() if self._log else int(self._clock.now()))
+                changed = changed.refusing_up_to(self._log.end() if self._log else int(self._clock.now()))
             raw = dump_profile(replace(changed, update_time=self._clock.now()))
             if changed == stored.record and stored.raw is not None:
                 raw = stored.raw  # written again: an earlier attempt may be unconfirmed
-                told = not ends or await self._tell_again(principal, stored.record.update_time)
+                told = not ends or await self._tell_again(
+                    principal, stored.record.update_time, changed.tokens_valid_after
+                )
             elif ends:
-                told = await self._tell(principal)
+                told = await self._tell(principal, changed.tokens_valid_after)
             told = told if after is None else await self._tell(principal, after)
             if await self._swap(profile_key(principal), stored.raw, raw):
                 if not told:

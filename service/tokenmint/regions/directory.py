@@ -1,6 +1,7 @@
 """This process's copy of what is known of the other regions. It publishes their keys beside the ring's.
 
 A copy only moves forward. A record that the store has lost stays in memory and is written again with the next document.
+Only the place in the log of revocations goes back with the store, which lost those that were taken over, too.
 """
 
 from collections.abc import Callable

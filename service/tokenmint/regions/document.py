@@ -9,16 +9,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from tokenmint.base.foreign_text import quoted
 from tokenmint.keys.signers.local import key_id_of, public_jwk
 from tokenmint.keys.types import RegionKey
 from tokenmint.model.tokens import JsonValue
 from tokenmint.regions.identity import DOCUMENT, Identity, RegionRefused, proved
 from tokenmint.storage import streams
-from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, parse_jwks
+from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, read_jwks, weakness
 
 MOST_BYTES: Final = 512 * 1024  # of a document; the fetch function takes no more
 MOST_KEYS: Final = 64
+MOST_RSA_BITS: Final = 3072  # our signers make 2048; to look for a weakness of 8192 takes a second
 MOST_REVOKED: Final = 200
 MOST_GIVEN_UP: Final = 64
 MOST_STATEMENT: Final = 4096  # bytes of a statement
@@ -118,7 +121,7 @@ def _keys(members: list[JsonValue], region: str) -> tuple[RegionKey, ...]:
     if len(members) > MOST_KEYS:
         raise RegionRefused(f"it has more than {MOST_KEYS} keys")
     try:
-        parsed: ParsedKeySet = parse_jwks(json.dumps({"keys": members}).encode(), MOST_KEYS)
+        parsed: ParsedKeySet = read_jwks(json.dumps({"keys": members}).encode(), MOST_KEYS)
     except BadKey as error:
         raise RegionRefused(f"its keys can't be read: {error}") from None
     if parsed.skipped:
@@ -126,6 +129,9 @@ def _keys(members: list[JsonValue], region: str) -> tuple[RegionKey, ...]:
     keys = tuple(_key(one, region) for one in parsed.keys)
     if len({key.key_id for key in keys}) != len(keys):
         raise RegionRefused("a key id occurs twice")
+    for one in parsed.keys:  # last: it takes by far the most time
+        if weak := weakness(one):
+            raise RegionRefused(f"a key can't be used: {quoted(one.key_id or '')}: {weak}")
     return keys
 
 
@@ -134,6 +140,8 @@ def _key(key: VerificationKey, region: str) -> RegionKey:
     algorithms = key.algorithms & _SIGNING
     if len(algorithms) != 1:
         raise RegionRefused(f"key {quoted(key.key_id or '')} has no alg of {', '.join(sorted(_SIGNING))}")
+    if isinstance(key.public_key, rsa.RSAPublicKey) and key.public_key.key_size > MOST_RSA_BITS:
+        raise RegionRefused(f"key {quoted(key.key_id or '')} has more than {MOST_RSA_BITS} bits")
     jwk = public_jwk(key.public_key)
     if key.key_id != key_id_of(jwk, region):
         raise RegionRefused(f"key {quoted(key.key_id or '')} does not have the id {key_id_of(jwk, region)}")

@@ -25,8 +25,7 @@ from tokenmint.regions.identity import REQUEST, RegionRefused
 from tokenmint.regions.options import OtherRegion
 from tokenmint.regions.records import Record
 from tokenmint.revocation.entries import MARGIN, Kind, Revocation, parse
-from tokenmint.revocation.log import SETTLE, RevocationLog
-from tokenmint.storage import streams
+from tokenmint.revocation.log import SETTLE, SHARE_OF_REGIONS, RevocationLog
 from tokenmint.verification.key_source import Fetch, FetchFailed, KeySource
 
 PATH: Final = "/regions/document"
@@ -119,13 +118,13 @@ class RegionPuller:
             if not self._regions.serves(self._other.name):
                 return
             await self._take_over(told)
-            await self._revoke(told)
+            await self._revoke(told, records.place_of(held))
             if not told.page.more:
                 return
 
     async def _ask(self, held: Record | None) -> Document:
-        place = {"epoch": held.epoch if held is not None else 0}
-        query = {"for": self._options.name, **place, "after": held.position if held else streams.BEGINNING}
+        epoch, position = records.place_of(held)
+        query = {"for": self._options.name, "epoch": epoch, "after": position}
         url = f"{self._other.source.url}{PATH}?{urlencode(query)}"
         source = self._signed()
         try:
@@ -205,26 +204,31 @@ class RegionPuller:
         except RegionRefused as error:
             raise DependencyUnavailable(detail=f"region {name}: {error}") from None
 
-    async def _revoke(self, told: Document) -> None:
-        """Append its revocations to this region's log, and then note how far it was read."""
+    async def _revoke(self, told: Document, asked: tuple[int, str]) -> None:
+        """Append its revocations to this region's log, and then note how far it was read; ``asked``: from where."""
         name, page, now = self._other.name, told.page, self._regions.times.now()
         parsed = [parse(entry.encode()) for entry in page.entries]
         own = [self._bounded(one, now) for one in parsed if one is not None and one.kind is not Kind.KEY]
         own = [one for one in own if one.expires > now]
         for start in range(0, len(own), BATCH):
-            if not await self._parts.log.append(*own[start : start + BATCH], confirmed=True):
+            some = own[start : start + BATCH]
+            if not await self._parts.log.append(*some, confirmed=True, share=SHARE_OF_REGIONS):
                 raise RevocationsFull()
         held = self._regions.record(name)
         if held is None:
             return
         as_of = None if page.more else told.as_of
+
+        def after(stored: Record | None) -> Record:
+            before = records.newer(stored, held) or held
+            if records.place_of(before) != asked:
+                return before  # the store lost the place meanwhile, or another replica was faster
+            return records.read_up_to(before, page.epoch, page.following, as_of)
+
         new = records.read_up_to(held, page.epoch, page.following, as_of)
         small = min(LONGEST_PAUSE, self._options.longest_cut / 10)
         if records.differs(held, new) or new.revocations_as_of >= held.revocations_as_of + small:
-            stored = await self._regions.store.change(
-                name, lambda stored: records.read_up_to(stored or held, page.epoch, page.following, as_of)
-            )
-            self._regions.note(name, stored)
+            self._regions.note(name, await self._regions.store.change(name, after))
 
     def _bounded(self, one: Revocation, now: float) -> Revocation:
         """Return a revocation that lasts as long as this region's tokens need it, and not without end."""

@@ -74,7 +74,8 @@ def accepted(record: Record | None, document: Document, *, now: float, skew: flo
     before = record or Record(document.region, document.ring_id, 0, 0.0, 0.0, ())
     if record is not None and document.generation == record.generation and document.as_of <= record.as_of:
         return record
-    revoked = _newest({**document.revoked, **before.revoked}, MOST_REVOKED)
+    said = {key_id: min(time, now + skew) for key_id, time in document.revoked.items()}
+    revoked = _newest({**said, **before.revoked}, MOST_REVOKED)
     keys = tuple(key for key in document.keys if key.key_id not in revoked)
     seen = {key_id: time for key_id, time in before.seen.items() if time >= now - memory}
     seen |= dict.fromkeys((key.key_id for key in (*before.keys, *keys)), now)
@@ -108,17 +109,31 @@ def differs(one: Record, other: Record) -> bool:
     )
 
 
+def place_of(record: Record | None) -> tuple[int, str]:
+    """Return the epoch and the place in the region's log of revocations up to which they were taken over."""
+    return (0, streams.BEGINNING) if record is None else (record.epoch, record.position)
+
+
 def read_up_to(record: Record, epoch: int, position: str, as_of: float | None) -> Record:
     """Return the record after revocations were taken over; ``as_of``: they are complete up to then."""
     complete = record.revocations_as_of if as_of is None else max(record.revocations_as_of, as_of)
     return replace(record, epoch=epoch, position=position, revocations_as_of=complete)
 
 
-def newer(one: Record | None, other: Record | None) -> Record | None:
-    """Return the record that knows more. What one of them has revoked stays revoked."""
-    if one is None or other is None:
-        return other if one is None else one
-    first, second = (one, other) if _order(one) >= _order(other) else (other, one)
+def newer(stored: Record | None, held: Record | None) -> Record | None:
+    """Return the record that knows more: the stored one, or the copy of a process. What one of them has revoked stays
+    revoked.
+
+    The place in the log of revocations is always the stored one: with an older record, a store that lost changes lost
+    revocations that were taken over, too.
+    """
+    if held is None:
+        return stored
+    if stored is None:
+        return replace(held, epoch=0, position=streams.BEGINNING, revocations_as_of=0.0)
+    first, second = (stored, held) if _order(stored) >= _order(held) else (held, stored)
+    epoch, position = place_of(stored)
+    first = replace(first, epoch=epoch, position=position, revocations_as_of=stored.revocations_as_of)
     missing = second.revoked.keys() - first.revoked.keys()
     if not missing:
         return first
@@ -127,19 +142,20 @@ def newer(one: Record | None, other: Record | None) -> Record | None:
 
 
 def told(record: Record, given_up: float | None) -> dict[str, float]:
-    """Return the ids of the region's revoked keys, with the times of their revocation; all of them, once given up."""
-    if given_up is None:
-        return dict(record.revoked)
-    every = {*record.seen, *(key.key_id for key in record.keys)}
-    return dict.fromkeys(every, given_up) | dict(record.revoked)
+    """Return the ids of the region's revoked keys, with the times of their revocation; all of them, once given up.
+
+    A key counts as revoked from its last publication here at the earliest, because verifiers may hold it since then. So
+    no region that tells an old time keeps them from hearing of it.
+    """
+    times = {key_id: max(time, record.seen.get(key_id, 0.0)) for key_id, time in record.revoked.items()}
+    if given_up is not None:
+        every = {*record.seen, *(key.key_id for key in record.keys)}
+        times |= {key_id: max(given_up, times.get(key_id, 0.0)) for key_id in every}
+    return times
 
 
-def _order(record: Record) -> tuple[int, int, float, int, float, int, str]:
-    place = tuple(int(part) for part in record.position.split("-"))
-    return (
-        record.resets, record.generation, record.as_of, record.changes, record.revocations_as_of, record.epoch,
-        f"{place[0]:020}-{place[1]:020}",
-    )  # fmt: skip
+def _order(record: Record) -> tuple[int, int, float, int]:
+    return record.resets, record.generation, record.as_of, record.changes
 
 
 def _newest(revoked: Mapping[str, float], most: int) -> dict[str, float]:

@@ -5,7 +5,7 @@ entry expires, and the order in which a reader learns of them does not matter.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -66,15 +66,22 @@ def name_of(kind: Kind, name: str) -> str:
 
 
 def parse(raw: bytes) -> Revocation | None:
-    """Read an entry of the log. None for one in another form: a newer version's, of a kind that is unknown here."""
+    """Read an entry of the log. None for one in another form: a newer version's, of a kind that is unknown here.
+
+    A token is revoked whenever it was issued, and every other name up to a second. An entry may come from another
+    region, so one that says otherwise neither lifts the revocation of a token, nor ends a name for good.
+    """
     try:
         version, after, expires, text = raw.split(b" ", 3)
         kind, _, name = text.decode().partition(":")
         if version != _VERSION or not name or len(text) > LONGEST_NAME:
             return None
-        return Revocation(Kind(kind), name, _second(after), _second(expires))
+        found = Revocation(Kind(kind), name, _second(after), _second(expires))
     except ValueError:
         return None
+    if found.kind is Kind.TOKEN:
+        return replace(found, valid_after=0)
+    return found if found.valid_after else None
 
 
 def _second(text: bytes) -> int:

@@ -24,6 +24,8 @@ PAGE_BYTES: Final = 1 << 20
 SHARES: Final = MappingProxyType({Kind.TOKEN: 0.75, Kind.PRINCIPAL: 0.9})
 """The shares of the log up to which a kind may fill it: clients revoke tokens, and providers' signals principals. The
 rest is for operators, who revoke all tokens of a client, an audience or a provider."""
+SHARE_OF_REGIONS: Final = 0.95
+"""The share up to which other regions may fill it. The rest is for this region's own operators."""
 SETTLE: Final = 2
 """Seconds after the end of a principal in which a replica may still mint a token for it (`profiles/near_cache.py`)."""
 
@@ -71,20 +73,21 @@ class RevocationLog:
         """Return the revocation of everything of that name that was issued in or before a second."""
         return Revocation(kind, name, valid_after, math.ceil(valid_after + self._reach.longest() + MARGIN))
 
-    def second(self) -> int:
-        """Return the second that it is, by the store's clock."""
-        return int(self._reach.now())
+    def end(self) -> int:
+        """Return the second up to which the tokens of a principal are refused that gets none from now on."""
+        return int(self._reach.now()) + SETTLE
 
-    def ended(self, principal: str) -> Revocation:
-        """Return the revocation of a principal that gets no tokens from now on."""
-        return self.of(Kind.PRINCIPAL, principal, self.second() + SETTLE)
+    def ended(self, principal: str, after: int | None = None) -> Revocation:
+        """Return the revocation of a principal that gets no tokens from now on, or got none after a second."""
+        return self.of(Kind.PRINCIPAL, principal, self.end() if after is None else after)
 
     def counts_still(self, ended: float) -> bool:
         """Return whether tokens may be alive that were issued before this time, so that verifiers have to be told."""
         return self._reach.now() <= ended + SETTLE + self._reach.longest() + MARGIN
 
-    async def append(self, *revocations: Revocation, confirmed: bool = False) -> bool:
+    async def append(self, *revocations: Revocation, confirmed: bool = False, share: float = 1.0) -> bool:
         """Append revocations. ``confirmed``: as durable; otherwise a write that follows has to confirm them.
+        ``share``: the share of the log up to which they may fill it, of kinds that have no smaller one.
 
         Returns whether there was room for all of them. If there was none, the caller completes its own change first,
         and raises ``RevocationsFull`` then. Raises ``StoreUnavailable``, ``OutcomeUnknown``.
@@ -93,7 +96,7 @@ class RevocationLog:
         arguments: list[str] = []
         for one in revocations:
             life = max(1, math.ceil(one.expires - now))
-            most = int(self._most * SHARES.get(one.kind, 1.0))
+            most = int(self._most * min(share, SHARES.get(one.kind, 1.0)))
             name = name_of(one.kind, one.name)
             if len(name.encode()) > LONGEST_NAME:
                 raise ValueError("no name of this service is so long")

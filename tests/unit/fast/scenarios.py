@@ -172,12 +172,12 @@ async def times_when_nothing_is_served(ways: BothWays) -> None:
 
 async def profiles_that_change(ways: BothWays) -> None:
     """Each call sees the profile as it is: changed, revoked, unlinked, disabled, deleted."""
-    rig, near = ways.rig, ways.rig.parts.near
+    rig, near, root = ways.rig, ways.rig.parts.near, ways.rig.auth("root")
     subject, principal = "s-changing", f"p{once()}"
     identity = Identity(provider="idp", subject=subject + principal)
     known = profile_model.Identity("idp", identity.subject)
     profile = Profile(principal=principal, identities=[identity], roles=["clerk"])
-    await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))
+    await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **root)
     request = ways.request(ways.token(sub=identity.subject))
 
     async def now(*, roles: list[str] | None, recognised: bool = True) -> None:
@@ -194,9 +194,8 @@ async def profiles_that_change(ways: BothWays) -> None:
 
     async def update(path: str, **fields: Any) -> None:
         changed = Profile(principal=principal, **fields)
-        await rig.profiles.UpdateProfile(
-            profiles_pb.UpdateProfileRequest(profile=changed, update_mask=FieldMask(paths=[path])), **rig.auth("root")
-        )
+        mask = FieldMask(paths=[path])
+        await rig.profiles.UpdateProfile(profiles_pb.UpdateProfileRequest(profile=changed, update_mask=mask), **root)
 
     await now(roles=["clerk"])
     await update("roles", roles=["admin", "clerk"])
@@ -205,19 +204,19 @@ async def profiles_that_change(ways: BothWays) -> None:
     await now(roles=[])
     await update("disabled", disabled=True)
     await now(roles=None, recognised=False)
+    await rig.set_time(rig.clock.now() + 3)  # a token of now is refused for the state alone, one from before for good
+    request = ways.request(ways.token(sub=identity.subject))
+    await now(roles=None, recognised=False)
     await update("disabled", disabled=False)
     await now(roles=[])
     unlink = profiles_pb.UnlinkIdentityRequest(principal=principal, identity=identity)
-    await rig.profiles.UnlinkIdentity(unlink, **rig.auth("root"))
+    await rig.profiles.UnlinkIdentity(unlink, **root)
     await now(roles=None, recognised=False)
-    await rig.profiles.LinkIdentity(
-        profiles_pb.LinkIdentityRequest(principal=principal, identity=identity), **rig.auth("root")
-    )
+    await rig.profiles.LinkIdentity(profiles_pb.LinkIdentityRequest(principal=principal, identity=identity), **root)
     await now(roles=[])
-    revoke = profiles_pb.RevokePrincipalTokensRequest(principal=principal)
-    await rig.profiles.RevokePrincipalTokens(revoke, **rig.auth("root"))
+    await rig.profiles.RevokePrincipalTokens(profiles_pb.RevokePrincipalTokensRequest(principal=principal), **root)
     await now(roles=None, recognised=False)
-    await rig.profiles.DeleteProfile(profiles_pb.DeleteProfileRequest(principal=principal), **rig.auth("root"))
+    await rig.profiles.DeleteProfile(profiles_pb.DeleteProfileRequest(principal=principal), **root)
     await now(roles=None, recognised=False)
 
 

@@ -9,6 +9,8 @@ from tests.fakes import FakeClock
 
 from tokenmint.base.errors import PrincipalDisabled, PrincipalUnknown
 from tokenmint.base.token_errors import TokenRevoked
+from tokenmint.exchange.actors import check_actors
+from tokenmint.model.issued import ActorName
 from tokenmint.model.policy import OnMissingProfile
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.tokens import ID_TOKEN, VerifiedToken
@@ -121,3 +123,26 @@ async def test_a_token_that_does_not_say_when_it_was_issued_is_revoked_too(
     await stored.revoke_tokens("ada")
     with pytest.raises(TokenRevoked):
         await profiles.find(replace(ASSERTION, issued_at=None))
+
+
+async def test_a_principal_that_was_revoked_in_another_region_is_refused_as_subject_and_as_actor(
+    stored: ProfileStore,
+) -> None:
+    # The log of revocations knows it, and the profile does not. Of one without a profile, the log alone knows.
+    await stored.create(Profile("ada", (ADA,)))
+    log = {"ada": int(NOW), "ghost": int(NOW)}.get
+    profiles = Profiles(stored, log, spread=log)
+    for principal in ("ada", "ghost"):
+        with pytest.raises(TokenRevoked):
+            await check_actors(profiles, [ActorName("", principal)], NOW, lambda _: ())
+        with pytest.raises(TokenRevoked):
+            await profiles.find_principal(principal, NOW)
+        assert await profiles.find_principal(principal, NOW + 1)
+    with pytest.raises(TokenRevoked):
+        await profiles.find(ASSERTION)
+
+
+async def test_with_one_region_the_profile_alone_says_what_is_revoked(stored: ProfileStore) -> None:
+    # The log tells verifiers of a disabled principal some seconds more than its profile refuses (`log.SETTLE`).
+    await stored.create(Profile("ada", (ADA,)))
+    assert await Profiles(stored, {"ada": int(NOW)}.get).find_principal("ada", NOW)

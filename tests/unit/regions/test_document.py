@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.regions import make_identity
@@ -107,6 +108,33 @@ def test_a_document_of_another_origin_is_refused(made: Callable[[], str], reason
 def test_a_region_can_say_nothing_but_what_is_its_own(changed: dict[str, Any], reason: str) -> None:
     with pytest.raises(RegionRefused, match=reason):
         read(EU.sign(DOCUMENT, claims(**changed)))
+
+
+def test_long_keys_are_refused_before_their_weakness_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each of 8192 bits takes a second, and a document could have new ones each time.
+    looked_at: list[int] = []
+
+    def noted(key: Any) -> str:
+        looked_at.append(key.public_key.key_size)
+        return ""
+
+    monkeypatch.setattr(document, "weakness", noted)
+    made = {bits: rsa.RSAPublicNumbers(65537, (1 << (bits - 1)) + 1).public_key() for bits in (2048, 3072, 3080, 8192)}
+    for bits, public in made.items():
+        jwk = public_jwk(public)
+        text = EU.sign(DOCUMENT, claims(keys=[{"kid": key_id_of(jwk, "eu"), "alg": "RS256", **jwk}]))
+        if bits > 3072:
+            with pytest.raises(RegionRefused, match="more than 3072 bits"):
+                read(text)
+        else:
+            assert len(read(text).keys) == 1
+    assert looked_at == [2048, 3072]
+
+
+def test_a_weak_key_is_refused() -> None:
+    jwk = public_jwk(rsa.RSAPublicNumbers(65537, (1 << 2047) + 1).public_key())  # it has a small factor
+    with pytest.raises(RegionRefused, match="can't be used"):
+        read(EU.sign(DOCUMENT, claims(keys=[{"kid": key_id_of(jwk, "eu"), "alg": "RS256", **jwk}])))
 
 
 def test_private_members_of_a_key_are_not_taken_over() -> None:

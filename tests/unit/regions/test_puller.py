@@ -19,7 +19,7 @@ from tokenmint.keys.publication import Publication
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.signers.local import generate, key_id_of, public_jwk
 from tokenmint.keys.types import RegionKey
-from tokenmint.regions import document, given_up
+from tokenmint.regions import document, given_up, records
 from tokenmint.regions.directory import Regions, Times
 from tokenmint.regions.document import Document, RevocationPage
 from tokenmint.regions.identity import Identity
@@ -166,6 +166,58 @@ async def test_a_revocation_lasts_as_long_as_tokens_here_and_not_without_end(sto
     assert found[Kind.PRINCIPAL, "ada"].expires == now + LONGEST + MARGIN
     assert found[Kind.CLIENT, "web"].valid_after <= now + 62
     assert all(one.expires <= now + LONGEST_LIFE + MARGIN for one in found.values())
+
+
+async def test_a_region_lifts_no_revocation_of_a_token(store: Store, clock: FakeClock) -> None:
+    us, now = world(store, clock), int(clock.now())
+    await us.log.append(us.log.of_token("a", now + 600), confirmed=True)
+    us.other.entries = [f"1 1 {now + 900} token:a", f"1 {now} {now + 900} token:b"]
+    await us.puller.pull()
+    # A token is revoked whenever it was issued: a second would take those after it out again.
+    assert {(one.name, one.valid_after) for one in await us.revocations()} == {("a", 0), ("b", 0)}
+
+
+async def test_a_region_revokes_no_name_without_a_second(store: Store, clock: FakeClock) -> None:
+    us = world(store, clock)
+    for kind in ("principal", "client", "audience", "provider"):
+        us.other.entries += entries("x", clock=clock, kind=kind)  # 0: verifiers would refuse tokens of later, too
+    await us.puller.pull()
+    assert await us.revocations() == []
+
+
+async def test_a_region_leaves_operators_room_in_the_log(store: Store, clock: FakeClock) -> None:
+    us, now = world(store, clock, most=100), int(clock.now())
+    us.other.entries = [f"1 {now} {now + 600} {kind}:{n}" for kind in ("client", "provider") for n in range(60)]
+    us.other.page = 1000
+    with pytest.raises(RevocationsFull):
+        await us.puller.pull()
+    assert len(await us.revocations()) < 100
+    assert await us.log.append(us.log.of(Kind.CLIENT, "web", now), confirmed=True)
+
+
+async def test_revocations_that_the_store_has_lost_are_taken_over_again(store: Store, clock: FakeClock) -> None:
+    us = world(store, clock)
+    us.other.entries = entries("a", "b", "c", clock=clock)
+    await us.puller.pull()
+    older = await us.regions.store.record("eu")
+    us.other.entries += entries("d", clock=clock)
+    await us.puller.pull()
+    # A failover to a replica that lacks the last seconds: the log's entry, and the place up to which it was read.
+    client: Any = store.server.client
+    [*_, (last, _)] = (await us.log.after("0-0")).entries
+    await client.xdel(store.prefix + "revocations", last)
+    assert older is not None
+    await client.set(f"{store.prefix}region:eu", records.dump(older))
+    await us.puller.pull()  # it may not have heard of the loss yet
+    await us.regions.refresh()
+    await us.puller.pull()
+    assert [one.name for one in await us.revocations()] == ["a", "b", "c", "d"]
+    await client.delete(f"{store.prefix}revocations", f"{store.prefix}region:eu")  # all of it
+    await us.puller.pull()
+    await us.regions.refresh()
+    await us.puller.pull()
+    assert [one.name for one in await us.revocations()] == ["a", "b", "c", "d"]
+    assert us.publication.current(clock.now()).keys
 
 
 async def test_a_full_log_keeps_no_key_back_and_is_tried_again(store: Store, clock: FakeClock) -> None:

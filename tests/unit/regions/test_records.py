@@ -79,6 +79,14 @@ def test_every_key_that_a_verifier_may_hold_is_told_once_the_region_is_given_up(
     assert records.told(later, NOW + 200).keys() == {"eu.3"}
 
 
+@pytest.mark.parametrize("time", [0.0, 1.0, NOW - 101, NOW + 61, 2.0**52])
+def test_a_region_can_not_choose_for_how_long_verifiers_are_told_of_a_revoked_key(time: float) -> None:
+    published = accept(None, told(1, 1, 2))
+    record = accept(published, replace(told(2, 2), revoked={"eu.1": time}), NOW + 10)
+    assert NOW + 10 <= records.told(record, None)["eu.1"] <= NOW + 10 + 60
+    assert NOW + 20 <= records.told(record, NOW + 20)["eu.1"] <= NOW + 10 + 60
+
+
 def test_a_region_can_not_push_out_the_keys_that_are_remembered() -> None:
     record: Record | None = None
     for generation in range(MOST_SEEN):

@@ -105,10 +105,14 @@ def test_the_page_installs_tests_and_applies_what_is_there(calls: list[list[str]
 
 def test_every_command_in_a_sentence_names_a_service_or_a_workload_that_exists() -> None:
     text = " ".join(PAGE.read_text().split())
-    forwards = [shlex.split(part.partition("`")[0]) for part in text.split("`kubectl ")[1:]]
-    assert len(forwards) == 3
+    commands = [shlex.split(part.partition("`")[0]) for part in text.split("`kubectl ")[1:]]
+    forwards = [command for command in commands if "port-forward" in command]
+    deletions = [command[3:5] for command in commands if "delete" in command]
+    assert (len(forwards), len(deletions), len(commands)) == (3, 2, 5)
+    assert deletions == [["service", "tokenmint-grpc"], ["statefulset", workload("minimal")["metadata"]["name"]]]
     made = [*of_kind("minimal", "Service"), *of_kind("cert-manager", "Service")]  # the latter has the console
     services = {item["metadata"]["name"]: item["spec"]["ports"][0]["port"] for item in made}
+    assert "tokenmint-grpc" in services
     for forward in forwards:
         kind, _, name = next(word for word in forward if "/" in word).partition("/")
         if kind == "svc":

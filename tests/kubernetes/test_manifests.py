@@ -184,8 +184,8 @@ def test_a_value_that_cannot_change_is_refused_as_the_guide_says(
     with pytest.raises(RefusedError) as error:
         cluster.apply(manifest, namespace)
     guide = (ROOT / "docs" / "guides" / "kubernetes.md").read_text().partition("## What goes wrong")[2]
-    messages = [text for text in re.findall(r"^\| `(.+?)` \|", guide, re.MULTILINE) if text in str(error.value)]
-    assert len(messages) == 1, error.value
+    messages = re.findall(r"^\| From the API server: `(.+?)` \|", guide, re.MULTILINE)
+    assert len([text for text in messages if text in str(error.value)]) == 1, error.value
     cluster.delete(yaml.safe_load(manifest), namespace)
     cluster.apply(manifest, namespace)
 

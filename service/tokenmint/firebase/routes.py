@@ -1,4 +1,4 @@
-"""The way of the SDK's requests: through the configured proxy or directly, whatever the environment's variables name.
+"""The way of the SDK's requests: through the configured proxy or directly, never by a variable of the environment.
 
 The module loads `requests`, so it is imported only where the SDK is.
 """

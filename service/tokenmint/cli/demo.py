@@ -31,6 +31,7 @@ AUDIENCE = "https://orders.demo.example"
 PRINCIPAL = "ada"
 SUBJECT = "idp|1842"
 DEADLINE = 10.0  # seconds for each call
+DIRECT = (("grpc.enable_http_proxy", 0),)  # a proxy of the environment can't reach this machine
 
 
 class DemoFailed(TokenmintError):
@@ -131,7 +132,7 @@ def create_profile(target: str, operator: Secret) -> dict[str, Any]:
         "claims": {"tenant": "analytical-engines"},
         "roles": ["clerk", "auditor"],
     }
-    with grpc.insecure_channel(target) as channel:
+    with grpc.insecure_channel(target, DIRECT) as channel:
         stub = profile_admin_service_pb2_grpc.ProfileAdminServiceStub(channel)
         request = ParseDict({"profile": profile}, profile_admin_service_pb2.CreateProfileRequest())
         stub.CreateProfile(request, metadata=credentials("root", operator), timeout=DEADLINE)
@@ -140,7 +141,7 @@ def create_profile(target: str, operator: Secret) -> dict[str, Any]:
 
 def exchange(target: str, client: Secret, id_token: str) -> token_exchange_service_pb2.ExchangeTokenResponse:
     """Exchange the ID token for an issued token."""
-    with grpc.insecure_channel(target) as channel:
+    with grpc.insecure_channel(target, DIRECT) as channel:
         stub = token_exchange_service_pb2_grpc.TokenExchangeServiceStub(channel)
         return stub.ExchangeToken(
             token_exchange_service_pb2.ExchangeTokenRequest(

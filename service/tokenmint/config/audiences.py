@@ -10,17 +10,18 @@ from tokenmint.config.suggestions import no_such_table
 from tokenmint.config.tables import AudienceTable, File
 from tokenmint.formats.table import Formats
 from tokenmint.model.policy import Audience
+from tokenmint.model.proxies import Proxy
 
 
 def audiences_of(
-    file: File, base: Path, formats: Formats, *, development: bool
+    file: File, base: Path, formats: Formats, *, development: bool, proxy: Proxy | None = None
 ) -> tuple[dict[str, Audience], list[str]]:
-    """Return the audiences by name, and the problems of their tables."""
+    """Return the audiences by name, and the problems of their tables. ``proxy``: that of `[proxy]`."""
     audiences: dict[str, Audience] = {}
     problems: list[str] = []
     for name, table in file.audiences.items():
         problems += _problems(name, table, file, development=development)
-        rules = AudienceRules(name, table, file, base, formats, development=development)
+        rules = AudienceRules(name, table, file, base, formats, development=development, proxy=proxy)
         lifetime, longest = rules.lifetimes()
         if lifetime > longest:
             problems.append(f"{key_path('audiences', name)}.lifetime: is longer than max_lifetime")

@@ -11,9 +11,9 @@ from tokenmint.config.settings import client_provider
 from tokenmint.config.suggestions import did_you_mean, no_such_table
 from tokenmint.config.tables import ClientTable, File
 from tokenmint.model.policy import Client
+from tokenmint.model.proxies import Proxy
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT
 from tokenmint.verification.provider import Provider
-from tokenmint.verification.proxies import Proxy
 
 _URNS: Final = {"id_token": ID_TOKEN, "access_token": ACCESS_TOKEN, "jwt": JWT}
 

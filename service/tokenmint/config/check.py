@@ -30,12 +30,12 @@ from tokenmint.formats.table import Formats
 from tokenmint.keys import high_water_mark as mark
 from tokenmint.model.drafts import DRAFTS, IDENTITY_ASSERTION
 from tokenmint.model.policy import Audience
+from tokenmint.model.proxies import Proxy
 from tokenmint.model.secret import shown
 from tokenmint.model.tokens import ID_JAG
 from tokenmint.policy.grant import Policy
 from tokenmint.verification.key_file import SETTING, at_hand
 from tokenmint.verification.provider import Provider
-from tokenmint.verification.proxies import Proxy
 from tokenmint.verification.selection import disjoint
 
 _PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file", "bearer_token_file")
@@ -62,7 +62,7 @@ def check(
     judged = _judge_providers(file, base, issuer, proxy)
     problems += [*_problems_of_providers(judged, file.spiffe.trust_domain), *_problems_of_grants(file, judged)]
     callers = CallerRules(file, base, problems, issuer, proxy)
-    audiences, wrong = audiences_of(file, base, formats, development=development)
+    audiences, wrong = audiences_of(file, base, formats, development=development, proxy=proxy)
     problems += [*wrong, *problems_of_gateways(file, audiences), *_problems_of_policy(audiences, issuer, judged)]
     schedule = (keys := KeyRules(file, base, problems)).schedule(audiences)
     doubts = relying_parties.judge(file, audiences, schedule, problems)

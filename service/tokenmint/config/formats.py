@@ -11,6 +11,7 @@ from tokenmint.formats.format import Format, Reading
 from tokenmint.formats.table import Formats, without_table
 from tokenmint.model.drafts import STATUS_LIST
 from tokenmint.model.policy import ActorRules, Audience
+from tokenmint.model.proxies import Proxy
 
 
 class AudienceRules:
@@ -23,10 +24,19 @@ class AudienceRules:
         base: the directory of relative paths.
         formats: the existing formats, by name.
         development: whether this is for `serve --dev`.
+        proxy: the proxy of `[proxy]`.
     """
 
     def __init__(
-        self, name: str, table: AudienceTable, file: File, base: Path, formats: Formats, *, development: bool
+        self,
+        name: str,
+        table: AudienceTable,
+        file: File,
+        base: Path,
+        formats: Formats,
+        *,
+        development: bool,
+        proxy: Proxy | None = None,
     ) -> None:
         self.name = name
         self.problems: list[str] = []
@@ -35,6 +45,7 @@ class AudienceRules:
         self._base = base
         self._formats = formats
         self._development = development
+        self._proxy = proxy
         self.form = self._chosen()
         for unknown in sorted(table.reexchange_from - file.audiences.keys()):
             self._problem("reexchange_from", no_such_table("audiences", unknown, file.audiences))
@@ -137,7 +148,12 @@ class AudienceRules:
                 self._problem(key, f"tokens of the kind {self.form.traits.name} have none: leave it out")
         table = self._table if self.form.table is None else _table(self._table, self.form)
         reading = Reading(
-            self._base, self._development, self._file.oauth.drafts, self._file.spiffe.trust_domain, self._problem
+            self._base,
+            self._development,
+            self._file.oauth.drafts,
+            self._file.spiffe.trust_domain,
+            self._problem,
+            self._proxy,
         )
         return replace(audience, format=self.form.configure(table, audience, reading))
 

@@ -11,10 +11,10 @@ from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.tls_files import verifying
 from tokenmint.config.entries import Entry, ProviderTable
 from tokenmint.config.provider_requests import Problem, problems_of_requests, proxy_of
+from tokenmint.model.proxies import Proxy
 from tokenmint.verification.jwk import MAX_KEYS
 from tokenmint.verification.key_file import key_file, usable_keys
 from tokenmint.verification.key_source import KeySource
-from tokenmint.verification.proxies import Proxy
 
 OWN_KEYS: Final = ("jwks", "jwks_file", "jwks_url", "x509_url", "discovery_url")
 """Keys of the table that name a source."""

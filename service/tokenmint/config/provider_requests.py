@@ -8,8 +8,8 @@ from typing import Final
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.entries import ProviderTable
 from tokenmint.config.proxies import NONE, proxy_url
+from tokenmint.model.proxies import Proxy
 from tokenmint.verification.key_source import BEARER_TOKEN_FILE, HEADER_FILES
-from tokenmint.verification.proxies import Proxy
 from tokenmint.verification.source_files import secret_file
 
 Problem = tuple[str, str]

@@ -16,16 +16,17 @@ from tokenmint.config.document import follows, parsed
 from tokenmint.config.entries import TOKEN_TYPES, Entry, ProviderTable, catalogue
 from tokenmint.config.in_cluster import in_cluster
 from tokenmint.config.provider_keys import OWN_KEYS, fill, key_source
+from tokenmint.config.provider_requests import proxy_of
 from tokenmint.config.shared_issuers import customers_unnamed, is_guarded
 from tokenmint.config.signals import signal_rules
 from tokenmint.config.suggestions import did_you_mean
 from tokenmint.firebase.accounts import account_file
 from tokenmint.model.firebase import FirebaseProject
+from tokenmint.model.proxies import Proxy
 from tokenmint.model.signals import SignalRules
 from tokenmint.verification.jwk import ALGORITHMS
 from tokenmint.verification.key_source import KeySource
 from tokenmint.verification.provider import ClaimCheck, ClaimPaths, Provider
-from tokenmint.verification.proxies import Proxy
 
 _ONE_SIGNATURE: Final = frozenset({"EdDSA", "Ed25519"})
 """Two names of one algorithm, as long as no other curve is verified (RFC 9864 section 2.2)."""
@@ -302,13 +303,20 @@ class _Builder:
         if project is None:
             self._problem("check_revoked", "is only for providers of Firebase: leave it out")
             return None
+        proxy = self._proxy()
         if table.service_account_file is None:
-            return FirebaseProject(project)
+            return FirebaseProject(project, proxy=proxy)
         path, key = Path(table.service_account_file), "service_account_file"
         try:
-            return FirebaseProject(project, account_file(key, path), path)
+            return FirebaseProject(project, account_file(key, path), path, proxy=proxy)
         except ConfigurationError as error:
             self._problem(key, error.message.removeprefix(f"{key}: "))
+            return None
+
+    def _proxy(self) -> Proxy | None:
+        try:
+            return proxy_of(self.table, self.proxy)
+        except BadUrl:  # is reported with the keys
             return None
 
     def _setting(self, key: str, default: Any) -> Any:

@@ -10,9 +10,9 @@ from tokenmint.base.foreign_text import quoted
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.tls_files import CA_FILE, client_tls
 from tokenmint.config.tables import ProxyTable
+from tokenmint.model.proxies import Proxy, is_entry
 from tokenmint.model.secret import Secret
 from tokenmint.verification.key_source import PROXY_PASSWORD_FILE
-from tokenmint.verification.proxies import Proxy, is_entry
 from tokenmint.verification.source_files import secret_file
 
 NONE: Final = "none"
@@ -34,8 +34,7 @@ def shared_proxy(table: ProxyTable, base: Path, environ: Mapping[str, str], prob
         for entry in table.no_proxy
         if not is_entry(entry)
     ]
-    text, no_proxy = table.url, table.no_proxy
-    key = "proxy.url"
+    key, text, no_proxy = "proxy.url", table.url, table.no_proxy
     if table.environment:
         if text is None:
             key, text = next(((name, environ[name]) for name in FROM_ENVIRONMENT if environ.get(name)), (key, None))
@@ -50,12 +49,13 @@ def shared_proxy(table: ProxyTable, base: Path, environ: Mapping[str, str], prob
         return None
     username, password, text = _credentials(text) if key != "proxy.url" else ("", None, text)
     files = {name: base / value for name in ("password_file", "ca_file") if (value := getattr(table, name))}
+    tls, secret = None, None
     try:
         url = proxy_url(text)
         if CA_FILE in files:
-            client_tls("proxy", {CA_FILE: files[CA_FILE]})
+            tls = client_tls("proxy", {CA_FILE: files[CA_FILE]})
         if "password_file" in files:
-            secret_file(PROXY_PASSWORD_FILE, files["password_file"])
+            secret = secret_file(PROXY_PASSWORD_FILE, files["password_file"])
     except BadUrl as error:
         problems.append(f"{key}: {error}")
         return None
@@ -78,6 +78,8 @@ def shared_proxy(table: ProxyTable, base: Path, environ: Mapping[str, str], prob
         password_file=files.get("password_file"),
         ca_file=str(files[CA_FILE]) if CA_FILE in files else None,
         no_proxy=no_proxy,
+        secret=secret,
+        tls=tls,
     )
 
 

@@ -14,12 +14,12 @@ from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.base.tls_files import CA_FILE, client_tls
 from tokenmint.config.regions_table import OtherRegionTable
 from tokenmint.config.tables import File
+from tokenmint.model.proxies import Proxy
 from tokenmint.regions.identity import Identity, read_identity
 from tokenmint.regions.options import OtherRegion, RegionOptions
 from tokenmint.verification.jwk import ParsedKeySet
 from tokenmint.verification.key_file import usable_keys
 from tokenmint.verification.key_source import KeySource
-from tokenmint.verification.proxies import Proxy
 
 TIMEOUT: Final = 5.0  # seconds for one document
 MOST_PINNED: Final = 8

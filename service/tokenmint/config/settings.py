@@ -24,13 +24,13 @@ from tokenmint.config.tables import (
 from tokenmint.formats.table import Formats
 from tokenmint.keys.schedule import Schedule
 from tokenmint.model.policy import Audience, Client
+from tokenmint.model.proxies import Proxy
 from tokenmint.model.secret import Secret
 from tokenmint.regions.options import RegionOptions
 from tokenmint.storage.options import StoreOptions
 from tokenmint.tracing.options import TracingOptions
 from tokenmint.verification.jwk import ALGORITHMS
 from tokenmint.verification.provider import Provider
-from tokenmint.verification.proxies import Proxy
 
 
 @dataclass(frozen=True, slots=True)

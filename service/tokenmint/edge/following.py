@@ -26,6 +26,7 @@ LONGEST_POSITION: Final = 64  # characters
 LONGEST_MESSAGE: Final = 1 << 20  # bytes; tokenmint's have 1000 revocations at most, some 40 kB
 PAUSE: Final = 2.0  # seconds at most between two attempts
 _CONNECTION: Final = (
+    ("grpc.enable_http_proxy", 0),  # no variable of the environment decides where the secret goes
     ("grpc.max_receive_message_length", LONGEST_MESSAGE),
     ("grpc.max_reconnect_backoff_ms", int(PAUSE * 1000)),
     ("grpc.use_local_subchannel_pool", 1),  # a connection that may be dead is not used by the next attempt
@@ -65,7 +66,7 @@ class Source:
         """Open a channel."""
         host = f"[{self.url.host}]" if ":" in self.url.host else self.url.host
         target = f"dns:{host}:{self.url.port}"
-        options = [*_CONNECTION, *((("grpc.enable_http_proxy", 0),) if self.url.is_loopback else ())]
+        options = list(_CONNECTION)
         if self.url.scheme == "http":
             return grpc.aio.insecure_channel(target, options)
         return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(self.authorities), options)

@@ -4,18 +4,22 @@ It blocks while Google answers, so :meth:`FirebaseClients.run` calls it in threa
 """
 
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from tokenmint.base.errors import KeySetUnavailable, PrincipalDisabled
 from tokenmint.base.threads import Busy, Threads
+from tokenmint.base.tls_files import client_tls
 from tokenmint.base.token_errors import TokenRevoked
 from tokenmint.model.firebase import FirebaseProject
 
 T = TypeVar("T")
 MAX_CLIENTS: Final = 64  # cached clients of the SDK
 RETRY: Final = 1.0  # seconds after which a caller may retry if too many calls wait for Google
+SCOPES: Final = ["https://www.googleapis.com/auth/cloud-platform", "https://www.googleapis.com/auth/identitytoolkit"]
+"""Those of Identity Toolkit's `accounts:lookup`, and of IAM's `signBlob`."""
 EMULATOR: Final = "FIREBASE_AUTH_EMULATOR_HOST"
 """The variable that makes the SDK accept unsigned tokens; refused outside the development mode."""
 
@@ -32,7 +36,8 @@ class FirebaseClients:
         self._signer = signer
         self._threads = Threads("firebase", most)
         self._lock = threading.Lock()
-        self._clients: dict[tuple[str, str, str], Any] = {}
+        self._clients: dict[tuple[str, str, str, int], Any] = {}
+        self._authorities: ssl.SSLContext | None = None
         self._made = 0
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -42,7 +47,8 @@ class FirebaseClients:
     def client(self, project: FirebaseProject, tenant: str | None = None) -> Any:
         """Return the SDK's authentication client (``firebase_admin.auth.Client``). Raises the SDK's errors."""
         secret = project.credentials.fingerprint() if project.credentials is not None else project.service_account or ""
-        key = (project.project, secret, tenant or "")
+        # A client keeps its proxy, so the number is unique; a reload's proxy is another one, whose files are followed.
+        key = (project.project, secret, tenant or "", id(project.proxy))
         with self._lock:
             if key not in self._clients:
                 if len(self._clients) >= MAX_CLIENTS:  # tokens name tenants, so their number is not bounded
@@ -54,6 +60,10 @@ class FirebaseClients:
         import firebase_admin
         from firebase_admin import auth, credentials
 
+        from tokenmint.firebase.routes import route_client
+
+        if self._authorities is None:
+            self._authorities = client_tls("firebase", {}).value
         options: dict[str, Any] = {"projectId": project.project, "httpTimeout": 5}
         if project.service_account is not None and self._signer is None:
             options["serviceAccountId"] = project.service_account  # with it the SDK always asks IAM
@@ -62,11 +72,13 @@ class FirebaseClients:
         elif project.credentials is not None:
             credential = credentials.Certificate(json.loads(project.credentials.reveal_bytes()))
         else:
-            credential = credentials.ApplicationDefault()
+            credential = _default_credential(project, self._authorities)
         # A unique name, because the SDK keeps its apps in a global table.
         self._made += 1
         app = firebase_admin.App(f"tokenmint-{id(self)}-{self._made}", credential, options)
-        return auth.Client(app, tenant_id=tenant)
+        client = auth.Client(app, tenant_id=tenant)
+        route_client(client, project.proxy, self._authorities)
+        return client
 
 
 async def ask_about_user(
@@ -105,6 +117,23 @@ def check_user(
         raise PrincipalDisabled("the user is disabled at Firebase")
     if user.tokens_valid_after_timestamp > auth_time * 1000:
         raise TokenRevoked("the user was signed out at Firebase: sign in again")
+
+
+def _default_credential(project: FirebaseProject, authorities: ssl.SSLContext) -> Any:
+    """Return application default credentials, which are looked for on first use."""
+    from firebase_admin import credentials
+
+    from tokenmint.firebase.routes import default_credentials
+
+    class Credential(credentials.Base):  # type: ignore[misc]  # the library is untyped
+        found: Any = None
+
+        def get_credential(self) -> Any:
+            if self.found is None:
+                self.found = default_credentials(SCOPES, project.proxy, authorities)
+            return self.found
+
+    return Credential()
 
 
 def _signing_credential(signer: Any, email: str) -> Any:

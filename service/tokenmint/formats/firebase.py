@@ -94,7 +94,7 @@ class FirebaseFormat(Format):
             account = reading.file(
                 "firebase.service_account_file", lambda name: account_file(name, path, table.project)
             )
-        project = FirebaseProject(table.project, account, path, table.service_account)
+        project = FirebaseProject(table.project, account, path, table.service_account, reading.proxy)
         files = (account,) if account is not None else ()
         return replace(self.traits, uid=table.uid, options=FirebaseOptions(project, table.tenant), files=files)
 

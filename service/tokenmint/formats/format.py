@@ -18,6 +18,7 @@ from tokenmint.keys.signers.types import Signer
 from tokenmint.model.format import FormatTraits
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Audience, TokenGrant
+from tokenmint.model.proxies import Proxy
 from tokenmint.model.tokens import JsonValue
 from tokenmint.status_list.indices import StatusIndices
 
@@ -39,6 +40,8 @@ class Reading:
     """The SPIFFE trust domain of our own (`spiffe.trust_domain`)."""
     problem: Callable[[str, str], None]
     """Reports a problem: the key, relative to the audience, and the fault."""
+    proxy: Proxy | None = None
+    """The proxy of `[proxy]`, for a format that connects to a service outside."""
 
     def file(self, key: str, read: Callable[[str], RenewedFiles[T]]) -> RenewedFiles[T] | None:
         """Return a file that is followed; None, and a problem of ``key``, if it can't be used.

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokenmint.base.renewed_files import RenewedFiles
+from tokenmint.model.proxies import Proxy
 from tokenmint.model.secret import Secret
 
 
@@ -19,6 +20,8 @@ class FirebaseProject:
     """The file of that service account."""
     service_account: str | None = None
     """The e-mail address of a service account whose key stays with Google; IAM signs for it (`signBlob`)."""
+    proxy: Proxy | None = None
+    """The proxy to Google; None: without a proxy."""
 
     @property
     def credentials(self) -> Secret | None:

@@ -226,7 +226,9 @@ def _files(parts: Parts, servers: Listeners) -> list[RenewedFiles[Any]]:
     """Return the files that are looked at in the background."""
     sources = _sources(parts)
     keys = [source.file for source in sources if source.file is not None]
+    started_with = parts.base.settings.proxy  # AWS's SDK keeps it when a reload brings another
     return [
+        *(started_with.files() if started_with is not None else ()),
         *(one.files for one in servers.tls.values()),
         *parts.rules.files,
         *parts.store.server.files,

@@ -70,7 +70,7 @@ def key_parts(settings: Settings, entropy: Callable[[int], bytes]) -> tuple[Seal
     sources = key_sources(
         sealer,
         pkcs11=(hsm.module, hsm.token, hsm.pin) if hsm is not None else None,
-        aws_kms=kms.model_dump() if kms is not None else None,
+        aws_kms={**kms.model_dump(), "proxy": settings.proxy} if kms is not None else None,
         region=settings.regions.name,
     )
     return sealer, sources

@@ -108,10 +108,14 @@ class Verifiers:
 
 
 def files_of(settings: Settings) -> tuple[RenewedFiles[Any], ...]:
-    """Return the files that a configuration's providers and audiences follow, except for those of key sources."""
+    """Return the files that providers, audiences and the proxy follow, except for those of key sources."""
     users = (provider.users for provider in settings.providers.values() if provider.users is not None)
     accounts = (project.account for project in users if project.account is not None)
-    return (*accounts, *(file for audience in settings.audiences.values() for file in audience.format.files))
+    return (
+        *accounts,
+        *(file for audience in settings.audiences.values() for file in audience.format.files),
+        *(settings.proxy.files() if settings.proxy is not None else ()),
+    )
 
 
 def policy_of(base: Foundation, settings: Settings) -> Policy:

@@ -20,6 +20,7 @@ import httpcore2
 from tokenmint.base.http_url import BadUrl, HttpUrl, shown
 from tokenmint.base.threads import Busy
 from tokenmint.base.trace_context import TRACEPARENT, outgoing
+from tokenmint.model.proxies import Proxy
 from tokenmint.model.secret import Secret
 from tokenmint.verification.answers import Answer, chain_of
 from tokenmint.verification.content_coding import BadCoding, decoder
@@ -34,7 +35,6 @@ from tokenmint.verification.key_source import (
     FetchResult,
     KeySource,
 )
-from tokenmint.verification.proxies import Proxy
 from tokenmint.verification.source_files import SourceFiles
 
 MAX_BODY: Final = 512 * 1024  # bytes, both as sent and after decoding

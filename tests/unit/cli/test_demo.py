@@ -7,10 +7,16 @@ import socket
 import subprocess
 from pathlib import Path
 
+import grpc
 import pytest
 from tests.forked_commands import folder
+from tests.ports import own_port
 from tests.process import START_LIMIT, environment
+from tests.providers import proxy
 from tests.unit.cli.screen import Screen
+
+from tokenmint.cli import demo
+from tokenmint.model.secret import Secret
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
@@ -56,3 +62,13 @@ def test_a_demo_that_is_ended_in_another_way_leaves_neither_servers_nor_secrets(
     assert list(tmp_path.glob("tokenmint-demo-*")) == []
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)), START_LIMIT)
+
+
+def test_a_proxy_of_the_environment_gets_no_secret_of_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with proxy({}) as seen:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{seen.port}")
+        with pytest.raises(grpc.RpcError):
+            demo.exchange(f"127.0.0.1:{own_port()}", Secret("tms_x"), "token")
+    assert not seen.asked

@@ -17,10 +17,10 @@ from tokenmint.base.http_url import HttpUrl
 from tokenmint.config.entries import Entry, InCluster, catalogue
 from tokenmint.config.providers import Judged, judge_provider
 from tokenmint.config.settings import Settings
+from tokenmint.model.proxies import Proxy
 from tokenmint.verification.fetch import HttpFetch
 from tokenmint.verification.key_source import KeySource
 from tokenmint.verification.keyset import KeySets
-from tokenmint.verification.proxies import Proxy
 
 PROXY = '[proxy]\nurl = "http://proxy.example:3128"\n'
 CANARY = "canary-of-a-secret"

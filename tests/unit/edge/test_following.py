@@ -12,6 +12,7 @@ import grpc.aio
 import pytest
 from tests.fakes import FakeClock
 from tests.ports import own_port
+from tests.providers import proxy
 
 from tokenmint.base.background import Background
 from tokenmint.base.http_url import HttpUrl
@@ -22,7 +23,11 @@ from tokenmint.edge.revoked import RevokedSet
 from tokenmint.model.secret import Secret
 from tokenmint.revocation.entries import Kind, digest
 from tokenmint.v1 import revocation_service_pb2 as pb
-from tokenmint.v1.revocation_service_pb2_grpc import RevocationServiceServicer, add_RevocationServiceServicer_to_server
+from tokenmint.v1.revocation_service_pb2_grpc import (
+    RevocationServiceServicer,
+    RevocationServiceStub,
+    add_RevocationServiceServicer_to_server,
+)
 
 ORDERS = "https://orders.example"
 Play = Callable[[Any], Awaitable[None]]
@@ -158,3 +163,19 @@ async def test_more_revocations_than_there_is_room_for_are_not_followed() -> Non
         assert "too many" in following.streams[ORDERS].error
         assert (following.lag(ORDERS), len(following.revoked)) == (float("inf"), 1)
     assert set(service.positions) == {""}
+
+
+@pytest.mark.parametrize("name", ["grpc_proxy", "https_proxy", "http_proxy"])
+async def test_no_variable_of_the_environment_leads_the_secret_through_a_proxy(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in ("no_proxy", "no_grpc_proxy", "NO_PROXY"):
+        monkeypatch.delenv(other, raising=False)
+    with proxy({}) as seen:
+        monkeypatch.setenv(name, f"http://127.0.0.1:{seen.port}")
+        source = Source(HttpUrl.parse("https://tokenmint.invalid:7443"), "sidecar", Secret("tms_x"))
+        async with source.open() as channel:
+            call = RevocationServiceStub(channel).WatchRevocations(pb.WatchRevocationsRequest(), timeout=10)
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call.read()
+    assert not seen.asked

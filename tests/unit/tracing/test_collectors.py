@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from tests.collector import over_grpc, over_http
+from tests.providers import proxy
 from tests.tls import authority
 
 from tokenmint.base.errors import ConfigurationError
@@ -227,3 +228,17 @@ def test_headers_are_read_with_names_in_lower_case(tmp_path: Path) -> None:
     (tmp_path / "headers").write_text("Authorization:  Bearer x y \r\n\nX-Tenant: t\n")
     found = headers_in("tracing.headers_file", tmp_path / "headers").value
     assert [(name, value.reveal()) for name, value in found] == [("authorization", "Bearer x y"), ("x-tenant", "t")]
+
+
+@each
+async def test_no_variable_of_the_environment_leads_spans_through_a_proxy(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with proxy({}) as seen, OVER[protocol]() as collector:
+        for name in ("grpc_proxy", "https_proxy", "http_proxy", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{seen.port}")
+        await sent(options(collector.url, protocol))
+        assert len(collector.spans) == 1
+    assert not seen.asked

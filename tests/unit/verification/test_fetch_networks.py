@@ -17,13 +17,13 @@ from tests.tls import Authority, authority
 
 from tokenmint.base.errors import KeySetUnavailable
 from tokenmint.base.http_url import HttpUrl
+from tokenmint.model.proxies import Proxy
 from tokenmint.model.secret import Secret
 from tokenmint.verification.dialling import LOOK_UPS
 from tokenmint.verification.fetch import USER_AGENT, HttpFetch
 from tokenmint.verification.key_document import discover
 from tokenmint.verification.key_source import AnswerUnusable, FetchFailed, KeySource
 from tokenmint.verification.keyset import KeySets
-from tokenmint.verification.proxies import Proxy
 
 pytestmark = pytest.mark.slow
 

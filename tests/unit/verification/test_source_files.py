@@ -7,9 +7,9 @@ import pytest
 from tests.tls import authority
 
 from tokenmint.base.http_url import HttpUrl
+from tokenmint.model.proxies import Proxy
 from tokenmint.verification.fetch import HttpFetch
 from tokenmint.verification.key_source import FetchFailed, KeySource
-from tokenmint.verification.proxies import Proxy
 from tokenmint.verification.source_files import secret_file
 
 

@@ -10,15 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.httpsession import URLLib3Session
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from tokenmint.base.errors import SignerUnavailable
+from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.threads import Busy, Threads
 from tokenmint.keys.signers.local import PublicKey, public_jwk, raw_signature
 from tokenmint.keys.signers.types import NewKey
 from tokenmint.keys.types import SigningKey
+from tokenmint.model.proxies import Proxy
 
 NAME: Final = "aws-kms"
 _SPECS: Final = {"ES256": "ECC_NIST_P256", "RS256": "RSA_2048"}
@@ -52,11 +56,19 @@ class KmsSource:
         region: the region, e.g. `eu-central-1`; None for the SDK's default.
         endpoint_url: another endpoint, for a private link or a test.
         deletion_days: the days in which the deletion of a key can be undone, 7 to 30.
+        proxy: the proxy for https; None: all connections are direct.
     """
 
     name = NAME
 
-    def __init__(self, region: str | None = None, endpoint_url: str | None = None, deletion_days: int = 7) -> None:
+    def __init__(
+        self,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        deletion_days: int = 7,
+        proxy: Proxy | None = None,
+    ) -> None:
+        self._proxy = proxy
         self._region = region
         self._endpoint_url = endpoint_url
         self._deletion_days = deletion_days
@@ -140,10 +152,55 @@ class KmsSource:
                     retries={"total_max_attempts": 2},
                     max_pool_connections=MOST_CALLS,
                 )
-                self._made = boto3.client(
+                self._made = boto3.Session(botocore_session=_Session(self._proxy)).client(
                     "kms", region_name=self._region, endpoint_url=self._endpoint_url, config=settings
                 )
             return self._made
+
+
+class _Proxies(dict[str, str]):
+    """The proxies of the SDK, by scheme. Each request gets the login as it is then."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        super().__init__(https=str(proxy.url))
+        self._proxy = proxy
+
+    def get(self, scheme: str, default: Any = None) -> Any:
+        return self._proxy.with_login().reveal() if scheme == "https" else default
+
+
+class _Session(botocore.session.Session):  # type: ignore[misc]  # the library is untyped
+    """A session whose clients, also those that fetch credentials, follow no variable of the environment for a proxy."""
+
+    def __init__(self, proxy: Proxy | None) -> None:
+        super().__init__()
+        self._way = proxy
+
+    def get_credentials(self) -> Any:
+        """Return the credentials (``botocore.session.Session.get_credentials``)."""
+        roles = self.get_component("credential_provider").get_provider("iam-role")
+        # The SDK has no option for the machine's metadata, which are never behind a proxy.
+        timeout = self.get_config_variable("metadata_service_timeout")
+        roles._role_fetcher._session = URLLib3Session(timeout=timeout, proxies={})  # noqa: SLF001
+        return super().get_credentials()
+
+    def create_client(self, *arguments: Any, config: Config | None = None, **named: Any) -> Any:
+        """Make a client (``botocore.session.Session.create_client``)."""
+        config = (config or Config()).merge(Config(proxies={}))
+        client = super().create_client(*arguments, config=config, **named)
+        if self._way is None or not _serves(self._way, client.meta.endpoint_url):
+            return client
+        own = {"proxy_ca_bundle": self._way.ca_file} if self._way.ca_file is not None else None
+        config = config.merge(Config(proxies=_Proxies(self._way), proxies_config=own))
+        return super().create_client(*arguments, config=config, **named)
+
+
+def _serves(proxy: Proxy, endpoint: str) -> bool:
+    try:
+        url = HttpUrl.parse(endpoint)
+    except BadUrl:
+        return True
+    return url.scheme == "https" and proxy.serves(url)
 
 
 def _code(error: ClientError) -> str:

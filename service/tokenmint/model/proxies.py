@@ -1,12 +1,15 @@
-"""The HTTP proxies of fetches, and the hosts that are reached without a proxy."""
+"""The HTTP proxies of connections to the outside, and the hosts that are reached without a proxy."""
 
 import ipaddress
 import re
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import quote
 
 from tokenmint.base.http_url import HttpUrl
+from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.model.secret import Secret
 
 _NAME: Final = re.compile(r"(?:\*?\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?(?::[0-9]{1,5})?", re.IGNORECASE)
@@ -26,6 +29,23 @@ class Proxy:
     """PEM file of the authorities that verify the proxy's own certificate, instead of the public ones."""
     no_proxy: tuple[str, ...] = ()
     """Hosts that are reached directly, as :func:`bypasses` reads them."""
+
+    secret: RenewedFiles[Secret] | None = field(default=None, compare=False, repr=False)
+    """The password in that file, for the libraries that connect by themselves."""
+    tls: RenewedFiles[ssl.SSLContext] | None = field(default=None, compare=False, repr=False)
+    """The context of these authorities, for the same libraries."""
+
+    def files(self) -> tuple[RenewedFiles[Any], ...]:
+        """Return the files that those libraries follow."""
+        return tuple(file for file in (self.secret, self.tls) if file is not None)
+
+    def with_login(self) -> Secret:
+        """Return the URL with user and password as they are now, in the form that libraries read."""
+        password = self.secret.value if self.secret is not None else self.password or Secret("")
+        place = f"{self.url.scheme}://{{}}{self.url.authority}"
+        if not self.username and not password:
+            return Secret(place.format(""))
+        return Secret(place.format(f"{quote(self.username, safe='')}:{quote(password.reveal(), safe='')}@"))
 
     def serves(self, url: HttpUrl) -> bool:
         """Return whether ``url`` is fetched through the proxy. Loopback never is: it would be the proxy's loopback."""

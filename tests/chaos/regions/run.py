@@ -168,7 +168,7 @@ async def _until(done: Callable[[], bool]) -> None:
 
 
 async def mint(scene: Scene, region: str) -> None:
-    """Exchange tokens in a region, also after it was given up: whoever holds it does not obey."""
+    """Exchange tokens in a region, also after it was given up: its new owner does not obey."""
     stub, call = scene.exchange(region), scene.services[region].auth()
     while not scene.over.is_set():
         request = pb.ExchangeTokenRequest(subject_token=scene.issuer.token(time.time()), audience=AUDIENCE)

@@ -1,8 +1,8 @@
 """The rules by which verifiers that follow revocations are judged.
 
 A verifier with an open stream refuses within a second, on a machine that has nothing else to do. On any machine, and
-whatever is broken, it goes by its lag: it refuses what was revoked before its set was complete, and one that fails
-closed accepts nothing by a set that is older than N. Nothing excuses that, but that the lane itself stood still.
+under any fault, it goes by its lag: it refuses each token that was revoked before its set was complete, and one that
+fails closed accepts nothing by a set that is older than N. Only a lane that stood still itself excuses a breach.
 """
 
 from collections.abc import Iterator

@@ -55,7 +55,7 @@ def django_view(request: HttpRequest) -> HttpResponse:
 
 @contextmanager
 def uvicorn_of(app: Any, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan=lifespan))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan=lifespan))
     listener = socket.create_server(("127.0.0.1", 0))  # it listens from now on, before the server is up
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
     thread.start()

@@ -6,13 +6,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from tokenmint.keys.ring import activation_planned
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.signers.local import parts_of
 from tokenmint.keys.types import PUBLISHED, KeyRing, KeyState, RegionKey, RegionKeys, SigningKey
 
+K = TypeVar("K", SigningKey, RegionKey, SigningKey | RegionKey)
 NO_REGIONS: Final = RegionKeys()
 BUNDLED: Final = frozenset({"EC", "RSA"})
 """The types of keys that sign JWT-SVIDs."""
@@ -44,7 +45,7 @@ def own_keys(ring: KeyRing) -> tuple[SigningKey, ...]:
     return tuple(key for key in ordered if key.state in PUBLISHED)
 
 
-def by_need(keys: Sequence[SigningKey | RegionKey]) -> list[SigningKey | RegionKey]:
+def by_need(keys: Sequence[K]) -> list[K]:
     """Return keys with those first that verifiers need most: of each region and algorithm its two newest ones, which
     sign now and next, then the third newest of each, and so on.
 

@@ -78,9 +78,9 @@ class KeyReading:
                 self._skipped.append(f"{name}: {reason}")
                 continue
             yield key
-            if reason := weakness(key):
+            if flaw := weakness(key):
                 weak += 1
-                self._skipped.append(f"{name}: {reason}")
+                self._skipped.append(f"{name}: {flaw}")
             else:
                 self._keys.append(key)
         if looked_at < self._count:

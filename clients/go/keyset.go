@@ -193,8 +193,8 @@ func (k *keySet) fetch(ctx context.Context, before held) (held, error) {
 	return next, nil
 }
 
-// readKeys returns the keys that verify signatures. One that can't be read is skipped, since sets may hold kinds yet to come;
-// a set without any is no set.
+// readKeys returns the keys that verify signatures, of several with one id the first. One that can't be read is skipped, since sets
+// may hold kinds yet to come; a set without any is no set.
 func readKeys(body io.Reader) ([]jose.JSONWebKey, error) {
 	text, err := io.ReadAll(io.LimitReader(body, maxKeySetSize+1))
 	if err != nil {
@@ -213,9 +213,12 @@ func readKeys(body io.Reader) ([]jose.JSONWebKey, error) {
 		return nil, unusable("the answer is not a JSON Web Key Set (RFC 7517)")
 	}
 	var keys []jose.JSONWebKey
-	for _, member := range (*set.Keys)[:min(len(*set.Keys), maxKeys)] {
+	for _, member := range *set.Keys {
+		if len(keys) == maxKeys {
+			break // those that can't be used take no place of one that can
+		}
 		var key jose.JSONWebKey
-		if key.UnmarshalJSON(member) == nil && usableKey(&key) {
+		if key.UnmarshalJSON(member) == nil && usableKey(&key) && (held{keys: keys}).key(key.KeyID) == nil {
 			keys = append(keys, key)
 		}
 	}

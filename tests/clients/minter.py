@@ -26,12 +26,12 @@ def _keys() -> dict[str, tuple[PrivateKey, str]]:
         "k1": (ec_key(31), "ES256"), "ed": (ed25519.Ed25519PrivateKey.generate(), "EdDSA"),
         "rs": (rsa_key(0), "RS256"), "weak": (rsa_key(9, 1024), "RS256"), "no alg": (ec_key(32), "ES256"),
         "private": (ec_key(33), "ES256"), "twice": (ec_key(34), "ES256"), "late": (ec_key(35), "ES256"),
-        "other": (ec_key(36), "ES256"),
+        "other": (ec_key(36), "ES256"), "beyond": (ec_key(37), "ES256"),
     }  # fmt: skip
 
 
 def key_set() -> bytes:
-    """The published set: keys that verifiers have to leave out are among them."""
+    """The published set: keys that verifiers have to leave out are among them, and more than they keep."""
 
     def public(name: str, **members: object) -> dict[str, Any]:
         key, algorithm = _keys()[name]
@@ -39,11 +39,13 @@ def key_set() -> bytes:
 
     no_alg = {name: value for name, value in public("no alg").items() if name != "alg"}
     private: dict[str, Any] = ECAlgorithm.to_jwk(ec_key(33), as_dict=True)
-    fillers = [public("other", kid=f"filler-{number}", use="enc") for number in range(100)]
+    unusable = [public("other", kid=f"unusable-{number}", use="enc") for number in range(100)]
+    usable = [public("other", kid=f"usable-{number}") for number in range(100)]
     members = [
         public("k1"), public("ed"), public("rs"), public("weak"), no_alg,
         {**private, "kid": "private", "alg": "ES256"}, public("twice"), public("other", kid="twice"),
-        "no object", {"kty": "oct", "kid": "oct", "alg": "HS256", "k": "c2VjcmV0"}, *fillers, public("late"),
+        "no object", {"kty": "oct", "kid": "oct", "alg": "HS256", "k": "c2VjcmV0"}, *unusable, public("late"),
+        *usable, public("beyond"),
     ]  # fmt: skip
     return json.dumps({"keys": members}).encode()
 

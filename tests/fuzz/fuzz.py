@@ -41,7 +41,8 @@ with atheris.instrument_imports(include=["tokenmint"]):
     from tokenmint.signals.receiver import identities_of
     from tokenmint.v1 import profile_pb2, token_exchange_service_pb2
     from tokenmint.verification.event_verifier import read_events
-    from tokenmint.verification.jwk import BadKey, parse_jwks, parse_x509_map
+    from tokenmint.verification.jwk import BadKey
+    from tokenmint.verification.jwk_set import parse_jwks, parse_x509_map
     from tokenmint.verification.jws import parse_compact, parse_object
     from tokenmint.verification.key_document import freshness
     from tokenmint.verification.key_source import FetchFailed, FetchResult, KeySource

@@ -1,17 +1,24 @@
 """AWS's SDK: its requests take the proxy of the configuration, and never one of the environment."""
 
+import ssl
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from tests.fakes import FakeEntropy
 from tests.http_servers import Handler, running
-from tests.providers import ProxySeen, proxy
+from tests.providers import ProxySeen, ending_tls, proxy
 from tests.signers.fleet import lane_is_missing
+from tests.tls import Authority, authority
 
 from tokenmint.base.errors import SignerUnavailable
 from tokenmint.base.http_url import HttpUrl
+from tokenmint.config.load import load
 from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signers.configured import key_sources
+from tokenmint.keys.signers.types import KeySource
 from tokenmint.model.proxies import Proxy
 from tokenmint.model.secret import Secret
 
@@ -87,3 +94,101 @@ async def test_the_machines_metadata_are_asked_directly(
         await ask(None, ENDPOINT)
     assert asked
     assert not environment.asked
+
+
+class Kms(Handler):
+    """A service that makes no keys, but answers."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.give(400, b'{"__type": "LimitExceededException"}', {"Content-Type": "application/x-amz-json-1.1"})
+
+
+@dataclass
+class Outside:
+    """KMS with a certificate of a public authority, and a proxy's own authorities."""
+
+    directory: Path
+    port: int
+    public: Authority
+    own: Authority
+
+    def through(self, tls: ssl.SSLContext) -> AbstractContextManager[ProxySeen]:
+        """Run a proxy with TLS that leads to KMS."""
+        return proxy({f"{HOST}:443": self.port}, tls=tls)
+
+    def tls(self, by: Authority, name: str) -> ssl.SSLContext:
+        folder = self.directory / f"{id(by)}-{name}"
+        folder.mkdir(exist_ok=True)
+        return ending_tls(folder, by, name)
+
+    def source(self, seen: ProxySeen, host: str = "localhost") -> tuple[KeySource, Proxy]:
+        """Return the keys of KMS, and the proxy, as the configuration has them."""
+        (self.directory / "tokenmint.toml").write_text(
+            f'[proxy]\nurl = "https://{host}:{seen.port}"\nca_file = "proxy.crt"\n'
+        )
+        made = load(self.directory / "tokenmint.toml", {}).proxy
+        assert made is not None
+        arguments = {"region": "eu-central-1", "proxy": made}
+        return key_sources(Sealer(Secret(b"k" * 32), FakeEntropy()), aws_kms=arguments)["aws-kms"], made
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outside]:
+    public, own = authority("Public"), authority("Own")
+    (tmp_path / "public.crt").write_bytes(public.pem)
+    (tmp_path / "proxy.crt").write_bytes(own.pem)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "public.crt"))
+    with running(Kms, tls=ending_tls(tmp_path, public, HOST)) as port:
+        yield Outside(tmp_path, port, public, own)
+
+
+async def fails(source: KeySource) -> str:
+    """Return the reason why no key is made."""
+    with pytest.raises(SignerUnavailable) as caught:
+        await source.generate("ES256")
+    return caught.value.detail
+
+
+REACHED = "AWS KMS: LimitExceededException"
+
+
+async def test_tls_to_the_proxy_is_verified_by_its_ca_file_and_tls_to_kms_by_the_public_ones(outside: Outside) -> None:
+    with outside.through(outside.tls(outside.own, "localhost")) as seen:
+        source, _ = outside.source(seen)
+        assert await fails(source) == REACHED
+        assert b"POST / HTTP" not in seen.passed
+    assert {line for line, _ in seen.asked} <= {f"CONNECT {HOST}:443 HTTP/1.0", f"CONNECT {HOST}:443 HTTP/1.1"}
+
+
+@pytest.mark.parametrize(
+    ("by", "name", "host"),
+    [
+        ("public", "localhost", "localhost"),
+        ("own", "other.example", "localhost"),
+        ("own", "other.example", "127.0.0.1"),
+    ],
+)
+async def test_another_partys_proxy_is_told_nothing(outside: Outside, by: str, name: str, host: str) -> None:
+    """A certificate of a public authority for the proxy's name is not accepted in place of its own."""
+    with outside.through(outside.tls(getattr(outside, by), name)) as seen:
+        source, _ = outside.source(seen, host)
+        assert await fails(source) != REACHED
+    assert not seen.asked
+
+
+async def test_a_renewed_ca_file_of_the_proxy_is_followed(outside: Outside) -> None:
+    renewed = authority("Renewed")
+    with (
+        outside.through(outside.tls(outside.own, "localhost")) as before,
+        outside.through(outside.tls(renewed, "localhost")) as after,
+    ):
+        source, _ = outside.source(before)
+        assert await fails(source) == REACHED
+        source, configured = outside.source(after)
+        assert await fails(source) != REACHED
+        (outside.directory / "proxy.crt").write_bytes(renewed.pem)
+        assert any(file.look() for file in configured.files())
+        assert await fails(source) == REACHED

@@ -140,7 +140,8 @@ async function parse(text: string): Promise<Map<string, Key>> {
   }
   if (!Array.isArray(document?.keys)) throw new KeySetUnavailable("the answer is not a JSON Web Key Set (RFC 7517)");
   const keys = new Map<string, Key>();
-  for (const member of (document.keys as (JWK | null)[]).slice(0, MAX_KEYS)) {
+  for (const member of document.keys as (JWK | null)[]) {
+    if (keys.size === MAX_KEYS) break; // those that can't be used take no place of one that can
     if (typeof member?.kid !== "string" || typeof member.alg !== "string" || keys.has(member.kid)) continue;
     if (!ASYMMETRIC.has(member.alg) || "d" in member || (member.use ?? "sig") !== "sig" || rsaBits(member) < MIN_RSA_BITS) {
       continue;

@@ -13,7 +13,7 @@ from tokenmint.cli.connection import Connection, as_operator, pages
 from tokenmint.cli.output import Output, as_dict, print_json, without_log
 from tokenmint.cli.tables import print_message, print_table
 from tokenmint.cli.times import when
-from tokenmint.cli.token_files import KINDS, Kind, read_token, token_type
+from tokenmint.cli.token_files import PROVIDERS_KINDS, ProvidersKind, read_token, token_type
 from tokenmint.model.secret import Secret
 from tokenmint.v1 import provider_admin_service_pb2 as pb
 from tokenmint.v1.provider_admin_service_pb2_grpc import ProviderAdminServiceStub
@@ -71,7 +71,9 @@ def trial(
         Path | None,
         typer.Option("--token-file", help="File that holds a token of the provider to try; - for standard input."),
     ] = None,
-    kind: Annotated[Kind, typer.Option(metavar="KIND", help=f"The kind of that token: {KINDS}.")] = "id_token",
+    kind: Annotated[
+        ProvidersKind, typer.Option(metavar="KIND", help=f"The kind of that token: {PROVIDERS_KINDS}.")
+    ] = "id_token",
     nonce: Annotated[str | None, typer.Option(help="The nonce that the token has to contain.")] = None,
     config: Config = None,
     dev: Annotated[bool, typer.Option("--dev", help="Apply the rules of `serve --dev`.")] = False,

@@ -12,6 +12,9 @@ from tokenmint.model.secret import shown
 
 Kind = Literal["id_token", "access_token", "jwt", "txn_token"]
 KINDS: Final = "id_token, access_token, jwt or txn_token"
+ProvidersKind = Literal["id_token", "access_token", "jwt", "id_jag"]
+"""The kinds of tokens that a provider may issue."""
+PROVIDERS_KINDS: Final = "id_token, access_token, jwt or id_jag"
 
 
 def read_token(file: Path) -> str:
@@ -33,4 +36,4 @@ def read_token(file: Path) -> str:
 
 def token_type(kind: str) -> str:
     """Return the URN of a kind of token (RFC 8693 section 3)."""
-    return f"urn:ietf:params:oauth:token-type:{kind}"
+    return f"urn:ietf:params:oauth:token-type:{kind.replace('id_jag', 'id-jag')}"

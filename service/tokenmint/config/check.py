@@ -36,7 +36,7 @@ from tokenmint.model.tokens import ID_JAG
 from tokenmint.policy.grant import Policy
 from tokenmint.verification.key_file import SETTING, at_hand
 from tokenmint.verification.provider import Provider
-from tokenmint.verification.selection import disjoint
+from tokenmint.verification.selection import disjoint, grants_disjoint
 
 _PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file", "bearer_token_file")
 MAX_UNUSED: Final = 5  # warnings about the keys of one set
@@ -60,7 +60,7 @@ def check(
     problems = list(_problems_of_tables(file, base, environ, development=development))
     proxy = shared_proxy(file.proxy, base, environ, problems)
     judged = _judge_providers(file, base, issuer, proxy)
-    problems += [*_problems_of_providers(judged, file.spiffe.trust_domain), *_problems_of_grants(file, judged)]
+    problems += [*_problems_of_providers(judged, issuer, file.spiffe.trust_domain), *_problems_of_grants(file, judged)]
     callers = CallerRules(file, base, problems, issuer, proxy)
     audiences, wrong = audiences_of(file, base, formats, development=development, proxy=proxy)
     problems += [*wrong, *problems_of_gateways(file, audiences), *_problems_of_policy(audiences, issuer, judged)]
@@ -186,7 +186,7 @@ def _at(base: Path, key: str, value: object) -> object:
     return str(base / value) if key in _PROVIDER_FILES and isinstance(value, str) and value else value
 
 
-def _problems_of_providers(judged: Mapping[str, Judged], own_trust_domain: str | None) -> Iterator[str]:
+def _problems_of_providers(judged: Mapping[str, Judged], issuer: str, own_trust_domain: str | None) -> Iterator[str]:
     before: list[Provider] = []
     for name, outcome in judged.items():
         yield from outcome.problems
@@ -201,6 +201,13 @@ def _problems_of_providers(judged: Mapping[str, Judged], own_trust_domain: str |
                     "nothing distinguishes their tokens: use one provider with all the audiences, or give the two no "
                     "audience in common, or set where = { CLAIM = VALUE } in both, with the same claim and different "
                     "values"
+                )
+            elif not grants_disjoint(outcome.provider, other, issuer):
+                yield (
+                    f"{key_path('providers', name)}.token_types: has id_jag, as {key_path('providers', other.name)} "
+                    "with the same issuer. The audience of every ID-JAG is tokenmint's issuer, so nothing "
+                    "distinguishes theirs: let one of the two have id_jag, or set where = { CLAIM = VALUE } in both, "
+                    "with the same claim and different values"
                 )
         before.append(outcome.provider)
 

@@ -68,6 +68,8 @@ class Parameter(Table):
 
     help: str
     pattern: str
+    agrees: str | None = None
+    """A further pattern, with `{NAME}` for the values of other parameters, which this one contains or repeats."""
     required: bool = False
     list: bool = False
     default: str | None = None

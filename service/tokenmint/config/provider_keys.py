@@ -12,7 +12,7 @@ from tokenmint.base.tls_files import verifying
 from tokenmint.config.entries import Entry, ProviderTable
 from tokenmint.config.provider_requests import Problem, problems_of_requests, proxy_of
 from tokenmint.model.proxies import Proxy
-from tokenmint.verification.jwk import MAX_KEYS
+from tokenmint.verification.jwk_set import MAX_KEYS
 from tokenmint.verification.key_file import key_file, usable_keys
 from tokenmint.verification.key_source import KeySource
 

@@ -14,6 +14,7 @@ from tokenmint.base.key_path import key_path
 from tokenmint.config.claim_checks import claim_checks
 from tokenmint.config.document import follows, parsed
 from tokenmint.config.entries import TOKEN_TYPES, Entry, ProviderTable, catalogue
+from tokenmint.config.entry_values import own_issuers, values_of
 from tokenmint.config.in_cluster import in_cluster
 from tokenmint.config.provider_keys import OWN_KEYS, fill, key_source
 from tokenmint.config.provider_requests import proxy_of
@@ -113,7 +114,10 @@ class _Builder:
         given = dict(table)
         entry = self._entry(given.get("use"), entries)
         self.entry = entry or Entry()
-        self.values = self._parameters(given)
+        found = values_of(self.entry, given)
+        self.values = found.values
+        for key, text in found.problems:
+            self._problem(key, text)
         self._missing_issuer = "is required: the exact `iss` of its tokens"
         if self.entry.in_cluster is not None and not given.keys() & {"issuer", *OWN_KEYS}:
             try:
@@ -127,6 +131,12 @@ class _Builder:
         self.problems += outcome.problems
         self.reported = frozenset(self.problems)
         self.table, self.dropped = outcome.table, outcome.dropped
+        self.own_issuers = own_issuers(self.entry, self.values)
+        issuer = self.table.issuer
+        written = {issuer} if isinstance(issuer, str) else set(issuer or ())
+        if written and written <= self.own_issuers.keys():  # the entry's own, written out
+            self.own_issuers = {one: self.own_issuers[one] for one in self.own_issuers if one in written}
+            self.table = self.table.model_copy(update={"issuer": None})
 
     def _problem(self, key: str, text: str) -> None:
         path = key_path("providers", self.name)
@@ -140,29 +150,6 @@ class _Builder:
             meant = did_you_mean(use, entries) if isinstance(use, str) else ""
             self._problem("use", f"no such entry; the entries are {', '.join(entries)}{meant}")
         return entry
-
-    def _parameters(self, given: dict[str, object]) -> dict[str, tuple[str, ...]]:
-        values: dict[str, tuple[str, ...]] = {}
-        wrong = set[str]()
-        for key, parameter in self.entry.parameters.items():
-            value = given.pop(key, parameter.default)
-            if value is None:
-                if parameter.required:
-                    self._problem(key, f"is required: {parameter.help}, for example {parameter.sample}")
-                continue
-            items = value if parameter.list and isinstance(value, list) else [value]
-            if parameter.list and not isinstance(value, list):
-                self._problem(key, f"expected a list: {parameter.help}")
-                wrong.add(key)
-            elif not items or not all(isinstance(i, str) and re.fullmatch(parameter.pattern, i) for i in items):
-                self._problem(key, f"expected {parameter.help}, for example {parameter.sample}")
-                wrong.add(key)
-            else:
-                values[key] = tuple(map(str, items))
-        if self.entry.require_one_of and not any(key in values.keys() | wrong for key in self.entry.require_one_of):
-            self._problem("", f"one of {', '.join(self.entry.require_one_of)} is required: without it "
-                          "tokens of any tenant are accepted")  # fmt: skip
-        return values
 
     def judge(self) -> Judged:
         """Return the provider, or all its problems."""
@@ -253,7 +240,7 @@ class _Builder:
         audiences = table.audiences
         if entry.audiences_from is not None:
             audiences = frozenset(self.values.get(entry.audiences_from, ("",)))
-            if table.audiences:
+            if table.audiences and table.audiences != audiences:
                 self._problem("audiences", f"is not set for this provider: it is the {entry.audiences_from}")
         elif self.unknown_entry:
             pass
@@ -348,15 +335,7 @@ class _Builder:
         given = self.table.issuer
         issuer = (given,) if isinstance(given, str) else given
         if self.entry.issuers and issuer is None:
-            expand = self.entry.expand
-            rounds = (
-                [{**self._singles(), expand: v} for v in self.values.get(expand, ())] if expand else [self._singles()]
-            )
-            issuers: dict[str, Mapping[str, str]] = {
-                fill(item.issuer, values): {claim: fill(text, values) for claim, text in item.claims.items()}
-                for values in rounds
-                for item in self.entry.issuers
-            }
+            issuers = self.own_issuers
         elif self.entry.trust_domain_from is not None:
             if issuer is not None:
                 self._problem("issuer", "is not set for this provider: its tokens have none")

@@ -17,7 +17,7 @@ from tokenmint.config.tables import File
 from tokenmint.model.proxies import Proxy
 from tokenmint.regions.identity import Identity, read_identity
 from tokenmint.regions.options import OtherRegion, RegionOptions
-from tokenmint.verification.jwk import ParsedKeySet
+from tokenmint.verification.jwk_set import ParsedKeySet
 from tokenmint.verification.key_file import usable_keys
 from tokenmint.verification.key_source import KeySource
 

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from tokenmint.keys.published import NO_REGIONS, PublishedKeySet, max_age_at, next_change, publish
+from tokenmint.keys.published import MOST_KEPT, NO_REGIONS, PublishedKeySet, max_age_at, next_change, publish
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import KeyRing, RegionKey, RegionKeys
 
@@ -46,6 +46,16 @@ class Publication:
         """Return the key set, with the time for which it may be cached when it is fetched ``now``."""
         max_age = max_age_at(self._next_change, self._schedule, now)
         return replace(self._set, max_age=max_age) if max_age != self._set.max_age else self._set
+
+    def detail(self) -> str:
+        """Return a message for operators if the set has more keys than verifiers keep, or ""."""
+        count = len(self._set.keys)
+        if count <= MOST_KEPT:
+            return ""
+        return (
+            f"the key set has {count} keys, and verifiers keep {MOST_KEPT}: they refuse tokens of the oldest keys. "
+            "Rotate less often, or let tokens live shorter, in all regions"
+        )
 
     def _publish(self) -> None:
         before, self._set = self._set, publish(self._ring, self._schedule, self._others)

@@ -3,17 +3,22 @@ verifiers may cache them."""
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from tokenmint.keys.ring import activation_planned
 from tokenmint.keys.schedule import Schedule
+from tokenmint.keys.signers.local import parts_of
 from tokenmint.keys.types import PUBLISHED, KeyRing, KeyState, RegionKey, RegionKeys, SigningKey
 
+K = TypeVar("K", SigningKey, RegionKey, SigningKey | RegionKey)
 NO_REGIONS: Final = RegionKeys()
 BUNDLED: Final = frozenset({"EC", "RSA"})
 """The types of keys that sign JWT-SVIDs."""
+MOST_KEPT: Final = 100
+"""The keys of a set that verifiers keep: ours, and this service as a verifier of another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,31 @@ def own_keys(ring: KeyRing) -> tuple[SigningKey, ...]:
     return tuple(key for key in ordered if key.state in PUBLISHED)
 
 
+def by_need(keys: Sequence[K]) -> list[K]:
+    """Return keys with those first that verifiers need most: of each region and algorithm its two newest ones, which
+    sign now and next, then the third newest of each, and so on.
+
+    Args:
+        keys: of each region and algorithm the oldest first, as :func:`own_keys` returns them.
+    """
+    newer: Counter[tuple[str, str]] = Counter()
+    ranks: dict[str, int] = {}
+    for key in reversed(keys):
+        line = parts_of(key.key_id)[0], key.algorithm
+        ranks[key.key_id] = max(1, newer[line])
+        newer[line] += 1
+    return sorted(keys, key=lambda key: ranks[key.key_id])
+
+
 def publish(ring: KeyRing, schedule: Schedule, others: RegionKeys = NO_REGIONS) -> PublishedKeySet:
     """Return the prepared, active and retiring keys as a key set, and those of the other regions.
 
-    It is the same bytes on every replica of a region.
+    It is the same bytes on every replica of a region. Of more keys than verifiers keep, those come first that they
+    need most.
     """
     published: list[SigningKey | RegionKey] = [*own_keys(ring), *others.keys]
+    if len(published) > MOST_KEPT:  # otherwise a set would lose the keys of its last regions or algorithms
+        published = by_need(published)
     keys = tuple({"kid": key.key_id, "alg": key.algorithm, "use": "sig", **key.public_jwk} for key in published)
     body, bundle = _json({"keys": keys}), _json(_bundle(keys, ring.generation + others.changes, schedule))
     return PublishedKeySet(

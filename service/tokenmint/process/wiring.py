@@ -337,6 +337,7 @@ async def _signing(base: Foundation, store: Store) -> Signing:
     base.readiness.require("clock", clocks.problem)
     base.readiness.require("store", lambda: signing_keys.loss() or signing_keys.beat_problem())
     base.readiness.tell("high-water mark", mark.problem)
+    base.readiness.tell("key set", signing_keys.publication.detail)
     rotator = Rotator(
         signing_keys, sources, settings.signer, sealer, settings.algorithms, clock=base.clock,
         region=settings.regions.name,

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Final
 
 from tokenmint.base.errors import DependencyUnavailable
-from tokenmint.keys.published import own_keys
+from tokenmint.keys.published import by_need, own_keys
 from tokenmint.keys.signers.local import parts_of
 from tokenmint.keys.signing_keys import SigningKeys
-from tokenmint.keys.types import KeyState, RegionKey
+from tokenmint.keys.types import KeyRing, KeyState, RegionKey
 from tokenmint.regions import document
 from tokenmint.regions.directory import Regions
-from tokenmint.regions.document import MOST_REVOKED, PAGE_BYTES, Document, RevocationPage
+from tokenmint.regions.document import MOST_KEYS, MOST_REVOKED, PAGE_BYTES, Document, RevocationPage
 from tokenmint.regions.identity import REQUEST, RegionRefused, proved
 from tokenmint.revocation.log import RevocationLog
 from tokenmint.storage import streams
@@ -71,11 +71,7 @@ class RegionAnswers:
             generation=ring.generation,
             as_of=as_of,
             max_lifetime=ring.max_lifetime,
-            keys=tuple(
-                RegionKey(key.key_id, key.algorithm, key.public_jwk)
-                for key in own_keys(ring)
-                if parts_of(key.key_id)[0] == options.name
-            ),
+            keys=_keys(ring, options.name),
             revoked={key_id: time for time, key_id in gone[:MOST_REVOKED] if key_id.startswith(own)},
             given_up=tuple(one.statement for _, one in sorted(self._regions.given_up.items())),
             page=RevocationPage(current, _texts(page), page.following, page.more),
@@ -106,6 +102,13 @@ class RegionAnswers:
         time = claims.get("iat")
         if not isinstance(time, int) or abs(self._regions.times.now() - time) > FRESH:
             raise RegionRefused("the request is too old, or a clock is wrong")
+
+
+def _keys(ring: KeyRing, region: str) -> tuple[RegionKey, ...]:
+    """Return the published keys of a region, the oldest first. Of too many, the others get those they need most."""
+    own = [key for key in own_keys(ring) if parts_of(key.key_id)[0] == region]
+    needed = {key.key_id for key in by_need(own)[:MOST_KEYS]}
+    return tuple(RegionKey(key.key_id, key.algorithm, key.public_jwk) for key in own if key.key_id in needed)
 
 
 def _texts(page: streams.Page) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ It has the region's published keys, its revoked keys, the regions that were give
 revocations. `iat` is the time at which the region's store confirmed the keys.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +16,7 @@ from tokenmint.keys.types import RegionKey
 from tokenmint.model.tokens import JsonValue
 from tokenmint.regions.identity import DOCUMENT, Identity, RegionRefused, proved
 from tokenmint.storage import streams
-from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey, read_jwks, weakness
+from tokenmint.verification.jwk import BadKey, VerificationKey, read_jwk, weakness
 
 MOST_BYTES: Final = 512 * 1024  # of a document; the fetch function takes no more
 MOST_KEYS: Final = 64
@@ -121,15 +120,13 @@ def _keys(members: list[JsonValue], region: str) -> tuple[RegionKey, ...]:
     if len(members) > MOST_KEYS:
         raise RegionRefused(f"it has more than {MOST_KEYS} keys")
     try:
-        parsed: ParsedKeySet = read_jwks(json.dumps({"keys": members}).encode(), MOST_KEYS)
-    except BadKey as error:
-        raise RegionRefused(f"its keys can't be read: {error}") from None
-    if parsed.skipped:
-        raise RegionRefused(f"a key can't be used: {parsed.skipped[0]}")
-    keys = tuple(_key(one, region) for one in parsed.keys)
+        read = [read_jwk(member) for member in members]
+    except BadKey as reason:
+        raise RegionRefused(f"a key can't be used: {reason}") from None
+    keys = tuple(_key(one, region) for one in read)
     if len({key.key_id for key in keys}) != len(keys):
         raise RegionRefused("a key id occurs twice")
-    for one in parsed.keys:  # last: it takes by far the most time
+    for one in read:  # last: it takes by far the most time
         if weak := weakness(one):
             raise RegionRefused(f"a key can't be used: {quoted(one.key_id or '')}: {weak}")
     return keys

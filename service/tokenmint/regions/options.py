@@ -7,7 +7,7 @@ from typing import Any
 
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.regions.identity import Identity
-from tokenmint.verification.jwk import ParsedKeySet
+from tokenmint.verification.jwk_set import ParsedKeySet
 from tokenmint.verification.key_source import KeySource
 
 

@@ -1,16 +1,11 @@
-"""Public keys of providers: JWK sets (RFC 7517, RFC 7518 section 6) and maps of X.509 certificates.
-
-A bad key is skipped with its reason, and the others stay: one mistake of a provider must not stop sign-ins with its
-other keys.
-"""
+"""Public keys of providers, as JWKs (RFC 7517, RFC 7518 section 6) and in X.509 certificates."""
 
 import base64
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Final
 
 from cryptography import x509
@@ -20,16 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tokenmint.base.files import without_mark
-from tokenmint.base.foreign_text import quoted
 from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.tokens import JsonValue
-from tokenmint.verification.jws import CONTROL, MAX_KEY_ID, decode_segment, parse_object
+from tokenmint.verification.jws import CONTROL, MAX_KEY_ID, decode_segment
 from tokenmint.verification.weak_keys import Verdicts, ec_weakness
 
-MAX_KEYS: Final = 100  # of a set that are used, unless the configuration says otherwise
-MAX_MEMBERS: Final = 2000  # of a document that are looked at
-KEY_ID_SHOWN: Final = 48  # characters of a `kid` in the reason why a key is not used
 MAX_ISSUER: Final = 512  # characters of a key's `issuer`, which is stored with it
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
@@ -103,34 +93,6 @@ class VerificationKey:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedKeySet:
-    """The content of a document: the usable keys, and the reasons for skipped ones."""
-
-    keys: tuple[VerificationKey, ...]
-    skipped: tuple[str, ...] = ()
-    refresh_hint: float | None = None
-    """Seconds after which a SPIFFE bundle asks to be fetched again."""
-
-
-def parse_jwks(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
-    """Read a JWK set, and check its keys. Raises as :func:`read_jwks`."""
-    return judged(read_jwks(body, most))
-
-
-def parse_x509_map(body: bytes) -> ParsedKeySet:
-    """Read a map of certificates, and check its keys. Raises as :func:`read_x509_map`."""
-    return judged(read_x509_map(body))
-
-
-def judged(parsed: ParsedKeySet) -> ParsedKeySet:
-    """Leave out weak keys, for which any party could make signatures."""
-    reasons = [(key, weakness(key)) for key in parsed.keys]
-    weak = [f"key {quoted(key.key_id or key.thumbprint)}: {reason}" for key, reason in reasons if reason]
-    usable = tuple(key for key, reason in reasons if not reason)
-    return ParsedKeySet(usable, (*parsed.skipped, *weak), parsed.refresh_hint)
-
-
 def weakness(key: VerificationKey, verdicts: Verdicts = VERDICTS) -> str:
     """Return the weakness of ``key``, "" if none is found."""
     if isinstance(key.public_key, rsa.RSAPublicKey):
@@ -145,66 +107,8 @@ def is_judged_slowly(key: VerificationKey) -> bool:
     return not isinstance(key.public_key, ec.EllipticCurvePublicKey) and not VERDICTS.known(key.thumbprint)
 
 
-def read_jwks(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
-    """Read a JWK set. Raises :class:`BadKey` if the document is not one."""
-    document = _document(body)
-    members = document.get("keys")
-    if not isinstance(members, list):
-        raise BadKey('the document has no list "keys"')
-    hint = document.get("spiffe_refresh_hint")
-    return _readable(
-        [(_name(index, member), partial(read_jwk, member)) for index, member in enumerate(members[:MAX_MEMBERS])],
-        len(members),
-        most,
-        float(hint) if isinstance(hint, int) and not isinstance(hint, bool) and hint > 0 else None,
-    )
-
-
-def _name(index: int, member: JsonValue) -> str:
-    """Return the name of a member in reasons: its place, and its `kid` if it has one."""
-    key_id = member.get("kid") if isinstance(member, dict) else None
-    return f"key {index} ({quoted(key_id, KEY_ID_SHOWN)})" if isinstance(key_id, str) else f"key {index}"
-
-
-def _readable(
-    members: Sequence[tuple[str, Callable[[], VerificationKey]]],
-    count: int,
-    most: int,
-    refresh_hint: float | None = None,
-) -> ParsedKeySet:
-    """Read keys, and use the first ``most`` usable ones. The others are skipped, each with a reason."""
-    keys: list[VerificationKey] = []
-    skipped: list[str] = []
-    looked_at = 0
-    for name, read in members:
-        if len(keys) == most:
-            break
-        looked_at += 1
-        try:
-            keys.append(read())
-        except BadKey as reason:
-            skipped.append(f"{name}: {reason}")
-    if looked_at < count:
-        beyond = f"{count - looked_at} more of its {count} keys: the first {most} that can be used are (max_keys)"
-        skipped.insert(0, beyond)
-    return ParsedKeySet(tuple(keys), tuple(skipped), refresh_hint)
-
-
-def read_x509_map(body: bytes, most: int = MAX_KEYS) -> ParsedKeySet:
-    """Read a JSON object of key id → PEM certificate, as Google publishes them. Raises as :func:`read_jwks`."""
-    document = _document(body)
-    members = list(document.items())[:MAX_MEMBERS]
-    return _readable(
-        [
-            (f"certificate {index} ({quoted(member[0], KEY_ID_SHOWN)})", partial(_read_certificate, *member))
-            for index, member in enumerate(members)
-        ],
-        len(document),
-        most,
-    )
-
-
-def _read_certificate(key_id: str, pem: JsonValue) -> VerificationKey:
+def read_certificate(key_id: str, pem: JsonValue) -> VerificationKey:
+    """Read the public key of a certificate. Raises :class:`BadKey` if its form rules it out."""
     if not isinstance(pem, str):
         raise BadKey("not a PEM certificate")
     try:
@@ -214,13 +118,6 @@ def _read_certificate(key_id: str, pem: JsonValue) -> VerificationKey:
         raise BadKey("not a PEM certificate with a key that is supported") from None
     key = _from_public_key(_key_id(key_id), public_key)
     return replace(key, certificates=_thumbprints(certificate.public_bytes(Encoding.DER)))
-
-
-def _document(body: bytes) -> dict[str, JsonValue]:
-    try:
-        return parse_object(without_mark(body), "document")
-    except MalformedToken as error:
-        raise BadKey(error.detail) from None
 
 
 def parse_jwk(member: JsonValue) -> VerificationKey:

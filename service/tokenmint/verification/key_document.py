@@ -11,15 +11,8 @@ from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.threads import Busy, Threads
 from tokenmint.base.token_errors import MalformedToken
 from tokenmint.model.tokens import JsonValue
-from tokenmint.verification.jwk import (
-    BadKey,
-    ParsedKeySet,
-    is_judged_slowly,
-    judged,
-    read_jwks,
-    read_x509_map,
-    weakness,
-)
+from tokenmint.verification.jwk import BadKey, is_judged_slowly, weakness
+from tokenmint.verification.jwk_set import ParsedKeySet, read_jwks, read_x509_map
 from tokenmint.verification.jws import parse_object
 from tokenmint.verification.key_source import AnswerUnusable, Fetch, FetchFailed, KeySource
 
@@ -65,10 +58,11 @@ async def usable_keys(source: KeySource, body: bytes, threads: Threads) -> Parse
 
     Raises ``BadKey`` if it is not a key set, and ``Busy`` while a key of the previous set is still being checked.
     """
-    read = (read_x509_map if source.kind == "x509" else read_jwks)(body, source.max_keys)
-    for key in filter(is_judged_slowly, read.keys):
-        await threads.run(weakness, key)
-    return judged(read)
+    reading = (read_x509_map if source.kind == "x509" else read_jwks)(body, source.max_keys)
+    for key in reading:
+        if is_judged_slowly(key):
+            await threads.run(weakness, key)
+    return reading.result()
 
 
 def freshness(headers: Mapping[str, str], hint: float | None = None) -> float:

@@ -8,7 +8,8 @@ import structlog
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.renewed_files import RenewedFiles
-from tokenmint.verification.jwk import MAX_KEYS, BadKey, ParsedKeySet, parse_jwks
+from tokenmint.verification.jwk import BadKey
+from tokenmint.verification.jwk_set import MAX_KEYS, ParsedKeySet, parse_jwks
 from tokenmint.verification.key_source import KeySource
 
 log = structlog.get_logger(__name__)

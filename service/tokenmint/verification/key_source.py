@@ -8,7 +8,7 @@ from typing import Final, Literal, Protocol
 from tokenmint.base.http_url import HttpUrl, shown
 from tokenmint.base.renewed_files import RenewedFiles
 from tokenmint.model.proxies import Proxy
-from tokenmint.verification.jwk import ParsedKeySet
+from tokenmint.verification.jwk_set import ParsedKeySet
 
 BEARER_TOKEN_FILE: Final = "bearer_token_file"  # noqa: S105  # the name of a setting
 HEADER_FILES: Final = "header_files.{}"

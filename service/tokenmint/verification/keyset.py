@@ -26,7 +26,8 @@ from tokenmint.base.renewed_files import FileWatch
 from tokenmint.base.tasks import ENDING
 from tokenmint.base.telemetry import places
 from tokenmint.base.token_errors import MalformedToken, UnknownKey
-from tokenmint.verification.jwk import BadKey, ParsedKeySet, VerificationKey
+from tokenmint.verification.jwk import BadKey, VerificationKey
+from tokenmint.verification.jwk_set import ParsedKeySet
 from tokenmint.verification.key_choice import WantedKey, choose, named
 from tokenmint.verification.key_document import describe, discover, freshness, is_ours, usable_keys
 from tokenmint.verification.key_file import at_hand

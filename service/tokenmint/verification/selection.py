@@ -1,17 +1,17 @@
 """The choice of the provider whose rules apply to a token, by the token's exact issuer.
 
 Several providers may share an issuer if the configuration distinguishes them, by exact claims (`where`) or by their
-audiences. The token is not trusted yet. The rules of the chosen provider then verify all of it, including the claims
-that led to the choice.
+audiences. Every ID-JAG is for us alone, so it belongs to the one of them that accepts ID-JAGs. The token is not
+trusted yet. The rules of the chosen provider then verify all of it, including the claims that led to the choice.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.base.spiffe_id import in_trust_domain
-from tokenmint.base.token_errors import ClaimRejected, WrongAudience
-from tokenmint.model.tokens import JsonValue
-from tokenmint.verification.jws import UnverifiedAssertion
+from tokenmint.base.token_errors import ClaimRejected, UnsupportedTokenType, WrongAudience
+from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP
+from tokenmint.verification.jws import UnverifiedAssertion, media_type
 from tokenmint.verification.provider import Provider, audiences_of
 from tokenmint.verification.refusal_hints import unknown_issuer
 
@@ -39,13 +39,40 @@ class Selection:
         if token.issuer != self._own_issuer:
             found = self._by_issuer.get(token.issuer)
             if found is not None:
-                return _one_of(found, token.claims)
+                return self._one_of(found, token)
             # SPIFFE's tokens need no issuer, and an issuer does not determine the trust domain.
             subject = token.claims.get("sub")
             found = [one for one in self._by_trust_domain if in_trust_domain(subject, one.trust_domain or "")]
             if found:
-                return _one_of(found, token.claims)
+                return self._one_of(found, token)
         raise unknown_issuer(token, own_issuer=self._own_issuer, known=self._by_issuer)
+
+    def _one_of(self, providers: list[Provider], token: UnverifiedAssertion) -> Provider:
+        fitting = [
+            one for one in providers if all(token.claims.get(name) == value for name, value in one.where.items())
+        ]
+        if not fitting:
+            names = sorted({name for one in providers for name in one.where})
+            raise ClaimRejected(
+                f"the claims that distinguish the providers of this issuer match none of them: {', '.join(names)}",
+                detail=f"{', '.join(one.name for one in providers)}: {[dict(one.where) for one in providers]}",
+            )
+        if len(fitting) == 1:
+            return fitting[0]
+        if media_type(str(token.header.get("typ", ""))) == ID_JAG_TYP:
+            return self._one_for_grants(fitting)
+        return _one_by_audience(fitting, token)
+
+    def _one_for_grants(self, providers: list[Provider]) -> Provider:
+        """Return the provider that accepts ID-JAGs: their audience is always our issuer, so it tells nothing."""
+        accepting = [one for one in providers if ID_JAG in one.token_types]
+        found = [one for one in accepting if self._own_issuer in one.audiences] if len(accepting) > 1 else accepting
+        named = ", ".join(one.name for one in (accepting or providers))
+        if not accepting:
+            raise UnsupportedTokenType(detail=f"no token_types of {named} list {ID_JAG}")
+        if len(found) != 1:
+            raise WrongAudience("several providers of this issuer accept its ID-JAGs", detail=f"providers {named}")
+        return found[0]
 
     def every(self, issuer: str) -> Sequence[Provider]:
         """Return the providers of some tokens with this exact issuer."""
@@ -57,27 +84,18 @@ class Selection:
         return found[0] if len(found) == 1 and not found[0].where else None
 
 
-def _one_of(providers: list[Provider], claims: Mapping[str, JsonValue]) -> Provider:
-    fitting = [one for one in providers if all(claims.get(name) == value for name, value in one.where.items())]
-    if not fitting:
-        names = sorted({name for one in providers for name in one.where})
-        raise ClaimRejected(
-            f"the claims that distinguish the providers of this issuer match none of them: {', '.join(names)}",
-            detail=f"{', '.join(one.name for one in providers)}: {[dict(one.where) for one in providers]}",
-        )
-    if len(fitting) == 1:
-        return fitting[0]
-    meant = [one for one in fitting if not one.audiences.isdisjoint(audiences_of(one, claims))]
+def _one_by_audience(providers: list[Provider], token: UnverifiedAssertion) -> Provider:
+    meant = [one for one in providers if not one.audiences.isdisjoint(audiences_of(one, token.claims))]
     if len(meant) == 1:
         return meant[0]
-    named = ", ".join(one.name for one in (meant or fitting))
-    came = quoted(claims.get("aud"), LONG)
+    named = ", ".join(one.name for one in (meant or providers))
+    came = quoted(token.claims.get("aud"), LONG)
     if meant:
         raise WrongAudience(
             "the token is for audiences of several providers of this issuer: have it issued for one of them",
             detail=f"aud {came}, providers {named}",
         )
-    accepted = sorted(audience for one in fitting for audience in one.audiences)
+    accepted = sorted(audience for one in providers for audience in one.audiences)
     raise WrongAudience(detail=f"aud {came}, accepted {quoted(accepted, LONG)} by {named}")
 
 
@@ -87,3 +105,10 @@ def disjoint(one: Provider, other: Provider) -> bool:
     same_domain = one.trust_domain is not None and one.trust_domain == other.trust_domain
     differ = any(other.where.get(name, value) != value for name, value in one.where.items())
     return differ or one.audiences.isdisjoint(other.audiences) or not (same_issuer or same_domain)
+
+
+def grants_disjoint(one: Provider, other: Provider, own_issuer: str) -> bool:
+    """Return whether no ID-JAG is meant for both of two providers that are disjoint. All of them are for us."""
+    differ = any(other.where.get(name, value) != value for name, value in one.where.items())
+    both_accept = ID_JAG in one.token_types & other.token_types and bool(one.issuers.keys() & other.issuers.keys())
+    return differ or not both_accept or own_issuer in one.audiences | other.audiences

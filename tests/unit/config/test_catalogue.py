@@ -196,3 +196,64 @@ def test_an_entry_that_is_not_whole_is_not_read(tmp_path: Path, change: tuple[st
     (tmp_path / "tomorrow.toml").write_text(NEW.replace(*change))
     with pytest.raises(ValidationError, match=words):
         read_catalogue(tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in catalogue().items() if entry.issuers])
+def test_a_value_that_is_written_out_and_equals_the_entrys_own_changes_nothing(name: str) -> None:
+    entry = catalogue()[name]
+    table = table_of(name, entry)
+    plain = judge_provider("p", table, own_issuer="https://me.example").provider
+    assert plain is not None
+    issuers = list(plain.issuers)
+    for written in (issuers, issuers[0] if len(issuers) == 1 else issuers[::-1]):
+        assert judge_provider("p", {**table, "issuer": written}, own_issuer="https://me.example").provider == plain
+    if entry.audiences_from is not None:
+        table["audiences"] = sorted(plain.audiences)
+        assert judge_provider("p", table, own_issuer="https://me.example").provider == plain
+
+
+@pytest.mark.parametrize("name", [name for name, entry in catalogue().items() if len(entry.issuers) > 1])
+def test_one_of_the_entrys_issuers_restricts_it_to_this_one(name: str) -> None:
+    entry = catalogue()[name]
+    table = table_of(name, entry)
+    plain = judge_provider("p", table, own_issuer="https://me.example").provider
+    assert plain is not None
+    for issuer, claims in plain.issuers.items():
+        less = judge_provider("p", {**table, "issuer": issuer}, own_issuer="https://me.example").provider
+        assert less is not None
+        assert dict(less.issuers) == {issuer: claims}
+        assert (less.key_source.kind, less.key_source.url) == (plain.key_source.kind, plain.key_source.url)
+
+
+def test_patterns_that_compare_parameters_name_parameters_and_accept_the_samples() -> None:
+    compared = {
+        f"{name}.{key}": parameter.agrees
+        for name, entry in catalogue().items()
+        for key, parameter in entry.parameters.items()
+        if parameter.agrees is not None
+    }
+    assert set(compared) == {"aws-outbound.principal_arns", "azure-b2c.host", "cognito.user_pool"}
+    for place, pattern in compared.items():
+        entry = catalogue()[place.partition(".")[0]]
+        assert any(f"{{{key}}}" in pattern for key in entry.parameters)
+        samples = {key: [one.sample] if one.list else one.sample for key, one in entry.parameters.items()}
+        table = {**table_of(place.partition(".")[0], entry), **samples}
+        assert judge_provider("p", table, own_issuer="https://me.example").problems == ()
+
+
+@pytest.mark.parametrize(
+    ("host", "good"),
+    [
+        ("contoso.b2clogin.com", True),
+        ("login.contoso.example", True),
+        ("b2clogin.com.example", True),
+        ("fabrikam.b2clogin.com", False),
+        ("contoso.evil.b2clogin.com", False),
+        ("contosoxb2clogin.com", True),
+    ],
+)
+def test_a_host_of_b2c_is_the_tenants_or_a_custom_one(host: str, good: bool) -> None:
+    table = table_of("azure-b2c", catalogue()["azure-b2c"])
+    found = judge_provider("p", {**table, "host": host, "tenant": "Contoso"}, own_issuer="https://me.example").problems
+    contradiction = f"providers.p.host: {host!r} contradicts tenant = 'Contoso': the sign-in host"
+    assert [line.startswith(contradiction) for line in found] == ([] if good else [True])

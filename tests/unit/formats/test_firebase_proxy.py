@@ -23,8 +23,11 @@ from tokenmint.firebase.routes import route
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.process.rules import files_of
 
-HOSTS = ("oauth2.googleapis.com", "identitytoolkit.googleapis.com", "iamcredentials.googleapis.com")
-TOKEN, LOOK_UP, SIGN = (f"CONNECT {host}:443" for host in HOSTS)
+HOSTS = (
+    "oauth2.googleapis.com", "identitytoolkit.googleapis.com", "iamcredentials.googleapis.com", "sts.googleapis.com",
+    "cloudresourcemanager.googleapis.com",
+)  # fmt: skip
+TOKEN, LOOK_UP, SIGN, *_ = (f"CONNECT {host}:443" for host in HOSTS)
 EMAIL = "signer@demo-app.iam.gserviceaccount.com"
 ENVIRONMENT = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 CONFIG = """
@@ -58,7 +61,9 @@ class Google(Handler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         answer: dict[str, Any] = {"signedBlob": "c2lnbmVk"}
-        if self.path == "/token":
+        if self.path.endswith(":generateAccessToken"):
+            answer = {"accessToken": "canary-4711", "expireTime": "2099-01-01T00:00:00Z"}
+        elif self.path.endswith("/token"):
             answer = {"access_token": "canary-4711", "expires_in": 3600, "token_type": "Bearer"}
         elif self.path.endswith("accounts:lookup"):
             answer = {"users": [{"localId": "ada", "validSince": "0"}]}
@@ -186,6 +191,50 @@ async def test_the_environments_proxy_counts_only_where_a_setting_says_so(
         await ask(users)
         assert {TOKEN, LOOK_UP} <= set(asked(seen))
         assert mint(minting)
+
+
+PERSON = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}
+AS_SIGNER = f"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{EMAIL}:generateAccessToken"
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "a person": PERSON,
+    "a person as a service account": {
+        "type": "impersonated_service_account",
+        "source_credentials": PERSON,
+        "service_account_impersonation_url": AS_SIGNER,
+        "delegates": [],
+    },
+    "a workload as a service account": {
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/p",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": "https://sts.googleapis.com/v1/token",
+        "credential_source": {"file": "default.json"},
+        "service_account_impersonation_url": AS_SIGNER,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", DEFAULTS)
+@pytest.mark.parametrize("through", [True, False], ids=["the configured proxy", "none"])
+async def test_default_credentials_of_each_kind_ask_through_the_configured_proxy_alone(
+    kind: str,
+    through: bool,
+    google: dict[str, int],
+    configured: Configured,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "default.json").write_text(json.dumps(DEFAULTS[kind]))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with proxy(google) as seen, proxy(google) as others:
+        for name in ENVIRONMENT:
+            monkeypatch.setenv(name, f"http://127.0.0.1:{others.port}")
+        _, minting = configured(f'[proxy]\nurl = "http://127.0.0.1:{seen.port}"' if through else "")
+        assert mint(minting)
+        assert (SIGN in asked(seen)) is through
+        assert not asked(others)
 
 
 def fetched(settings: Settings) -> Session:

@@ -19,7 +19,7 @@ from tokenmint.keys.types import RegionKey
 from tokenmint.regions import document, given_up
 from tokenmint.regions.document import MOST_KEYS, Document, RevocationPage
 from tokenmint.regions.identity import DOCUMENT, REQUEST, Identity, RegionRefused, proved, read_identity
-from tokenmint.verification.jwk import parse_jwks
+from tokenmint.verification.jwk_set import parse_jwks
 
 ISSUER: Final = "https://tokens.example"
 _, EU = make_identity("eu")

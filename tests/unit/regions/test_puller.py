@@ -29,7 +29,7 @@ from tokenmint.regions.store import RegionStore
 from tokenmint.revocation.entries import MARGIN, Kind, Revocation, parse
 from tokenmint.revocation.log import Reach, RevocationLog
 from tokenmint.storage.redis import Store
-from tokenmint.verification.jwk import parse_jwks
+from tokenmint.verification.jwk_set import parse_jwks
 from tokenmint.verification.key_source import FetchFailed, FetchResult, KeySource
 
 ISSUER: Final = "https://tokens.example"

@@ -21,7 +21,8 @@ from tests.issuer import b64, ec_key, jwk, rsa_key
 from tests.unit.verification.test_jws import json_values
 
 from tokenmint.verification import weak_keys
-from tokenmint.verification.jwk import MAX_KEYS, MAX_MEMBERS, BadKey, parse_jwk, parse_jwks, parse_x509_map
+from tokenmint.verification.jwk import BadKey, parse_jwk
+from tokenmint.verification.jwk_set import MAX_KEYS, MAX_MEMBERS, parse_jwks, parse_x509_map
 
 
 def uint(number: int) -> str:
@@ -247,6 +248,7 @@ def test_of_more_keys_than_are_used_the_first_usable_ones_count_and_the_rest_is_
     assert len(parse_jwks(json.dumps({"keys": good[:MAX_KEYS]}).encode()).skipped) == 0
     many = parse_jwks(json.dumps({"keys": [1] * 5000 + [GOOD_EC]}).encode())
     assert (many.keys, len(many.skipped)) == ((), MAX_MEMBERS + 1)
+    assert many.skipped[0] == "3001 more of its 5001 keys: only 2000 are looked at"
     pem = certificate(rsa_key())
     certificates = parse_x509_map(json.dumps({str(number): pem for number in range(101)}).encode())
     assert (len(certificates.keys), len(certificates.skipped)) == (100, 1)

@@ -14,7 +14,8 @@ from tests.unit.verification.proving import NOW, prove, provider
 from tests.unit.verification.test_jwk import certificate
 
 from tokenmint.base.token_errors import BadSignature, TokenRejected, UnknownKey
-from tokenmint.verification.jwk import parse_jwk, parse_x509_map
+from tokenmint.verification.jwk import parse_jwk
+from tokenmint.verification.jwk_set import parse_x509_map
 from tokenmint.verification.key_choice import MOST_TRIED
 
 CLAIMS = Issuer().claims(NOW)

@@ -1,5 +1,6 @@
 """Which provider's rules a token is judged by, where several share an issuer; and audiences of tokens without `aud`."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ from tests.issuer import Issuer, rsa_key
 from tests.unit.verification.proving import ME, NOW, prove
 
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.base.token_errors import ClaimRejected, UnknownIssuer, WrongAudience
+from tokenmint.base.token_errors import ClaimRejected, UnknownIssuer, UnsupportedTokenType, WrongAudience
 from tokenmint.config.load import load
 from tokenmint.config.providers import provider_from_table
-from tokenmint.model.tokens import ACCESS_TOKEN, JWT
+from tokenmint.model.drafts import IDENTITY_ASSERTION
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, JWT
 from tokenmint.verification.provider import Provider
 from tokenmint.verification.selection import disjoint
 
@@ -50,6 +52,57 @@ async def test_two_providers_of_one_issuer_are_told_apart_by_audience() -> None:
     for audience in ("other", None, [], ["other", 7], 7, ""):
         with pytest.raises(WrongAudience):
             await prove(ONE.token(NOW, aud=audience), *both)
+
+
+GRANTS: dict[str, Any] = {"token_types": ["id_token", "id_jag"]}
+
+
+def grant(**changes: Any) -> str:
+    return ONE.token(NOW, {"typ": "oauth-id-jag+jwt"}, aud=ME, client_id="web", jti="j", **changes)
+
+
+async def test_section_4_4_1_an_id_jag_belongs_to_the_one_provider_of_its_issuer_that_accepts_id_jags() -> None:
+    """Its audience is always our issuer, which is no audience of a provider."""
+    web, app = of("web", audiences=["web"], **GRANTS), of("app", TWO, audiences=["app"])
+    for both in ((web, app), (app, web)):
+        assert (await prove(grant(), *both, kind=ID_JAG)).provider == "web"
+    with pytest.raises(WrongAudience):  # no other token is chosen by its kind
+        await prove(ONE.token(NOW, aud=ME), web, app)
+    with pytest.raises(UnsupportedTokenType):
+        await prove(grant(), of("web", audiences=["web"]), app, kind=ID_JAG)
+    with pytest.raises(UnsupportedTokenType):
+        await prove(grant(), web, app)
+    tenants = [of(name, audiences=["web"], where={"tenant": name}, **GRANTS) for name in "ab"]
+    assert (await prove(grant(tenant="b"), *tenants, kind=ID_JAG)).provider == "b"
+    for_us = of("us", audiences=[ME], **GRANTS)
+    assert (await prove(grant(), web, for_us, kind=ID_JAG)).provider == "us"
+    with pytest.raises(WrongAudience, match="several providers of this issuer accept its ID-JAGs"):
+        await prove(grant(), web, of("other", **GRANTS), kind=ID_JAG)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "apart"),
+    [
+        ("", "", False),
+        ('\nwhere = { tenant = "a" }', '\nwhere = { tenant = "b" }', True),
+        ("", '\ntoken_types = ["id_token"]', True),
+    ],
+)
+def test_the_configuration_refuses_providers_whose_id_jags_nothing_tells_apart(
+    tmp_path: Path, first: str, second: str, apart: bool
+) -> None:
+    kinds = '\ntoken_types = ["id_token", "id_jag"]'
+    tables = [
+        f'audiences = ["{name}"]{"" if "token_types" in rest else kinds}{rest}'
+        for name, rest in (("x", first), ("y", second))
+    ]
+    path = tmp_path / "tokenmint.toml"
+    path.write_text(f'[oauth]\nenabled = true\ndrafts = ["{IDENTITY_ASSERTION}"]\n' + configuration(*tables))
+    if apart:
+        assert set(load(path, {}).providers) == {"a", "b"}
+        return
+    with pytest.raises(ConfigurationError, match=r"providers\.b\.token_types: has id_jag, as providers\.a"):
+        load(path, {})
 
 
 def configuration(*tables: str) -> str:

@@ -102,7 +102,7 @@ async def test_auth0_an_access_token_is_for_two_audiences_and_names_the_client_t
     for party in ("other", None, "https://api.example", ["spa"]):
         await judged(entry, AUTH0 | {"aud": API, "azp": party}, WrongAudience, kind=ACCESS_TOKEN)
     await judged(shipped("auth0", **table), AUTH0 | {"aud": API, "azp": "spa"}, None, kind=ACCESS_TOKEN)
-    machine = AUTH0 | {"sub": "spa@clients", "gty": "client-credentials", "aud": "https://api.example"}
+    machine = AUTH0 | {"sub": "spa@clients", "azp": "spa", "gty": "client-credentials", "aud": "https://api.example"}
     assert (await judged(entry, machine, None, kind=ACCESS_TOKEN)).subject == "spa@clients"
 
 

@@ -23,7 +23,8 @@ from tokenmint.base.threads import Threads
 from tokenmint.model.secret import Secret
 from tokenmint.verification import weak_keys
 from tokenmint.verification.dpop import check_proof
-from tokenmint.verification.jwk import BadKey, parse_jwk, parse_jwks, parse_x509_map
+from tokenmint.verification.jwk import BadKey, parse_jwk
+from tokenmint.verification.jwk_set import parse_jwks, parse_x509_map
 from tokenmint.verification.weak_keys import Verdicts, ed25519_weakness, rsa_weakness
 
 FIELD = 2**255 - 19
@@ -260,7 +261,7 @@ def test_a_weak_key_is_left_out_of_a_set_and_the_others_stay() -> None:
     weak = {"kty": "RSA", "n": uint(prime(2048)), "e": "AQAB", "kid": "weak\n"[:4]}
     parsed = parse_jwks(json.dumps({"keys": [weak, jwk(rsa_key(), kid="good")]}).encode())
     assert [key.key_id for key in parsed.keys] == ["good"]
-    assert parsed.skipped[0].startswith("key 'weak': its RSA modulus is a prime number")
+    assert parsed.skipped[0].startswith("key 0 ('weak'): its RSA modulus is a prime number")
 
 
 async def test_keys_are_judged_beside_other_work_whatever_their_size(monkeypatch: pytest.MonkeyPatch) -> None:

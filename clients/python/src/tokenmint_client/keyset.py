@@ -141,7 +141,9 @@ def _parse(body: bytes) -> dict[str, jwt.PyJWK]:
     if not isinstance(members, list):
         raise KeySetUnavailable("the answer is not a JSON Web Key Set (RFC 7517)")
     keys: dict[str, jwt.PyJWK] = {}
-    for member in members[:MAX_KEYS]:
+    for member in members:
+        if len(keys) == MAX_KEYS:
+            break  # those that can't be used take no place of one that can
         if _is_wanted(member) and member["kid"] not in keys:
             try:
                 key = jwt.PyJWK(member)

@@ -73,6 +73,7 @@ class KmsSource:
         self._endpoint_url = endpoint_url
         self._deletion_days = deletion_days
         self._made: Any = None
+        self._made_with = 0
         self._making = threading.Lock()
         self._threads = Threads("aws-kms", MOST_CALLS)
 
@@ -144,8 +145,11 @@ class KmsSource:
             raise SignerUnavailable(detail=f"AWS KMS: {MOST_CALLS} calls have not returned") from None
 
     def _client(self) -> Any:
+        tls = self._proxy.tls if self._proxy is not None else None
+        files = tls.generation if tls is not None else 0
         with self._making:  # the SDK's factory is not safe to share
-            if self._made is None:
+            if self._made is None or files != self._made_with:  # it reads the proxy's authorities once
+                self._made_with = files
                 settings = Config(
                     connect_timeout=_TIMEOUT,
                     read_timeout=_TIMEOUT,

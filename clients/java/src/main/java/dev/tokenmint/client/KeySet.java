@@ -147,7 +147,10 @@ final class KeySet {
     private static List<JWK> read(byte[] text) throws IOException {
         Map<String, JWK> keys = new LinkedHashMap<>();
         List<?> members = members(new String(text, StandardCharsets.UTF_8));
-        for (Object member : members.subList(0, Math.min(members.size(), MAX_KEYS))) {
+        for (Object member : members) {
+            if (keys.size() == MAX_KEYS) {
+                break; // those that can't be used take no place of one that can
+            }
             JWK key = usable(member);
             if (key != null) {
                 keys.putIfAbsent(key.getKeyID(), key);

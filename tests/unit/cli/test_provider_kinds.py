@@ -1,0 +1,40 @@
+"""`tokenmint providers test` offers the kinds of tokens that a provider may issue, and no others."""
+
+import time
+from pathlib import Path
+from typing import get_args
+
+from tests.issuer import Issuer
+from typer.testing import CliRunner
+
+from tokenmint.cli import app
+from tokenmint.cli.token_files import ProvidersKind, token_type
+from tokenmint.config.entries import TOKEN_TYPES
+from tokenmint.model.drafts import IDENTITY_ASSERTION
+
+IDP = Issuer(url="https://partner.example")
+ME = "https://me.example"
+
+
+def test_the_kinds_are_those_of_the_configuration() -> None:
+    assert set(get_args(ProvidersKind)) == TOKEN_TYPES.keys()
+    assert all(token_type(kind) == urn for kind, urn in TOKEN_TYPES.items())
+
+
+def test_a_transaction_token_is_no_kind_of_a_provider() -> None:
+    found = CliRunner().invoke(app, ["providers", "test", "idp", "--kind", "txn_token"], env={"COLUMNS": "200"})
+    assert found.exit_code == 2
+    assert "'id_jag'" in found.output
+    assert "'txn_token'" not in found.output.partition("is not one of")[2]
+
+
+def test_an_id_jag_is_tried_as_one(tmp_path: Path) -> None:
+    config, given = tmp_path / "tokenmint.toml", tmp_path / "token"
+    config.write_text(
+        f'issuer = "{ME}"\n[oauth]\nenabled = true\ndrafts = ["{IDENTITY_ASSERTION}"]\n[providers.idp]\n'
+        f'issuer = "{IDP.url}"\naudiences = ["app"]\ntoken_types = ["id_jag"]\njwks = \'{IDP.jwks().decode()}\'\n'
+    )
+    given.write_text(IDP.token(time.time(), {"typ": "oauth-id-jag+jwt"}, aud=ME, jti="j", client_id="web"))
+    words = ["providers", "test", "idp", "--config", str(config), "--token-file", str(given)]
+    assert CliRunner().invoke(app, [*words, "--kind", "id_jag"]).exit_code == 0
+    assert CliRunner().invoke(app, [*words, "--kind", "id_token"]).exit_code == 1

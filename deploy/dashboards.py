@@ -215,8 +215,34 @@ DASHBOARDS: Final[Mapping[str, tuple[str, Sequence[Sequence[Panel]]]]] = {
             ],
         ],
     ),
+    "sidecars": (
+        "tokenmint: sidecars of gateways",
+        [
+            [
+                Panel(
+                    "Answers that were kept", "percentunit",
+                    {"kept": f'sum(rate(tokenmint_edge_answers_total{{{OF},how="kept"}}[5m]))'
+                             f" / sum(rate(tokenmint_edge_answers_total{{{OF}}}[5m]))"}, "stat",
+                ),
+                Panel("Answers, each second", "ops",
+                      {"{{how}}": f"sum by (how) (rate(tokenmint_edge_answers_total{{{OF}}}[5m]))"}),
+                Panel("Kept answers by sidecar", "none", {"{{instance}}": f"tokenmint_edge_answers_kept{{{OF}}}"}),
+            ],
+            [
+                Panel("Age of revocations", "s",
+                      {"{{audience}} on {{instance}}": f"tokenmint_edge_revocations_age_seconds{{{OF}}}"}),
+                Panel("Revocations that are not followed", "none",
+                      {"{{audience}} on {{instance}}": f"tokenmint_edge_revocations_followed{{{OF}}} == 0"}),
+                Panel("Revocations by sidecar", "none", {"{{instance}}": f"tokenmint_edge_revocations{{{OF}}}"}),
+            ],
+        ],
+    ),
 }  # fmt: skip
 """Title and rows of each dashboard, by the name of its file."""
+
+
+ELSEWHERE: Final = {"sidecars": "tokenmint_edge_answers_kept"}
+"""The metric whose namespaces a dashboard offers, of programs that run in others than tokenmint."""
 
 
 def expressions() -> Iterator[str]:
@@ -275,7 +301,7 @@ def dashboard(name: str) -> dict[str, Any]:
                     "label": "Namespace",
                     "type": "query",
                     "datasource": SOURCE,
-                    "query": "label_values(tokenmint_build_info, namespace)",
+                    "query": f"label_values({ELSEWHERE.get(name, 'tokenmint_build_info')}, namespace)",
                     "includeAll": True,
                     "allValue": ".*",
                     "multi": True,

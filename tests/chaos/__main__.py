@@ -20,6 +20,7 @@ from tests.chaos.judge import judge
 from tests.chaos.ledger import Ledger
 from tests.chaos.plan import Plan
 from tests.chaos.regions import run as regions
+from tests.chaos.regions.plan import PACES
 from tests.chaos.run import run
 from tests.clients import building
 
@@ -34,7 +35,7 @@ def main() -> int:
     options = _options()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1_000_000)
     if options.topology == regions.TOPOLOGY:
-        return int(regions.main(seed, options.keep))
+        return int(regions.main(seed, options.cuts, options.keep))
     library, failed = clocks.find_library(), False
     if library is None:
         print(f"make chaos: {clocks.MISSING}", file=sys.stderr)
@@ -64,6 +65,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rotations", type=int, default=200, help="rotations in all")
     parser.add_argument("--seed", type=int, default=None, help="repeats the choices of an earlier run, not its timing")
     parser.add_argument("--topology", choices=["all", *stores.TOPOLOGIES, regions.TOPOLOGY], default="all")
+    parser.add_argument(
+        "--cuts", choices=list(PACES), default="short", help="of links between regions: seconds, or minutes"
+    )
     parser.add_argument("--resets", type=int, default=0, help="reset idle store connections so often, and nothing else")
     parser.add_argument("--restarts", type=int, default=0, help="kill -9 and restart the store so often, likewise")
     parser.add_argument(

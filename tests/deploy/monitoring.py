@@ -13,6 +13,7 @@ from tests.pages import ROOT
 
 ALERTS: Final = CHART / "files" / "alerts.yaml"
 DASHBOARDS: Final = CHART / "files" / "dashboards"
+SIDECAR: Final = "tokenmint_edge_"
 _METRIC: Final = re.compile(r"\b(?:tokenmint|process)_[a-z_]+\b")
 
 
@@ -41,6 +42,12 @@ def expressions() -> dict[str, str]:
 def metrics_of(expression: str) -> set[str]:
     """Return the metrics that an expression reads. `make check-deploy` compares them with Prometheus' parser."""
     return set(_METRIC.findall(re.sub(r'"[^"]*"', '""', expression)))
+
+
+def read_metrics(*, sidecar: bool = False) -> set[str]:
+    """Return the metrics that alerts and dashboards read, of the service or of its sidecar (`tokenmint edge`)."""
+    every = {metric for expression in expressions().values() for metric in metrics_of(expression)}
+    return {metric for metric in every if metric.startswith(SIDECAR) is sidecar}
 
 
 def generator() -> ModuleType:

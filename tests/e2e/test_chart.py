@@ -13,7 +13,7 @@ import httpx2
 import pytest
 import redis
 from tests.deploy.chart import of_kind, workload
-from tests.deploy.monitoring import alerts, expressions, metrics_of
+from tests.deploy.monitoring import alerts, read_metrics
 from tests.deploy.pod import MountedPod
 from tests.forked import ForkedService, run_forked
 from tests.guides import NOBODYS
@@ -106,7 +106,7 @@ def test_the_rendered_configuration_serves_and_helms_test_exchanges_a_token(
 
 def the_metrics_are_there(service: Service) -> None:
     """Check that the service shows each metric that alerts and dashboards read."""
-    read = {metric for expression in expressions().values() for metric in metrics_of(expression)}
+    read = read_metrics()
     assert len(read) > 25
     ends = time.monotonic() + 60
     while True:  # the state is read once a second

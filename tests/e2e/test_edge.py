@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests import plain_http
+from tests.deploy.monitoring import read_metrics
 from tests.e2e.sharing import Start
 from tests.fakes import FakeClock
 from tests.ports import own_port
@@ -257,6 +258,13 @@ async def test_a_request_with_a_body_is_refused(rig: Rig) -> None:
             given = {"authorization": f"Bearer {theirs(rig)}", "content-length": "0"}
             assert (await edge.http.request(method, f"{edge.url}/auth/orders", headers=given)).status_code == 200
         assert (await edge.http.request("TRACE", f"{edge.url}/auth/orders")).status_code == 405
+
+
+async def test_the_sidecar_shows_each_metric_that_alerts_and_dashboards_read(rig: Rig) -> None:
+    async with sidecar(rig) as edge:
+        shown = {f"tokenmint_edge_{name.partition('{')[0]}" for name in await edge.counts()}
+    assert (read := read_metrics(sidecar=True))
+    assert read <= shown
 
 
 async def test_a_sidecar_with_a_wrong_secret_passes_nothing(rig: Rig) -> None:

@@ -7,29 +7,49 @@ with those of a service that runs.
 import re
 
 import pytest
+from prometheus_client import CollectorRegistry
 from tests.deploy.chart import of_kind
 from tests.deploy.monitoring import alerts, expressions, generator, metrics_of, panels
+from tests.fakes import FakeClock
 from tests.pages import ROOT
 
 from tokenmint.base.state_metrics import StateMetrics
 from tokenmint.base.telemetry import Metrics
+from tokenmint.edge.answers import Answer, Answers, Limits
+from tokenmint.edge.application import Edge
+from tokenmint.edge.following import Following
+from tokenmint.edge.question import Question
 
 RUNBOOKS = ROOT / "docs" / "runbooks"
 WANTED = {
     "TokenmintKeysNotConfirmed", "TokenmintProviderStale", "TokenmintRefusalsJump", "TokenmintRotationBlocked",
     "TokenmintCertificateNearEnd", "TokenmintClockDiffers", "TokenmintAuditDropped", "TokenmintStoreNotDurable",
     "TokenmintRevocationsStale", "TokenmintStatusListsStale", "TokenmintSignalsSilent", "TokenmintSignalsRefused",
+    "TokenmintEdgeRevocationsLate", "TokenmintEdgeUpstreamAway",
 }  # fmt: skip
-BOARDS = {"overview", "keys", "providers", "clients", "revocations"}
+BOARDS = {"overview", "keys", "providers", "clients", "revocations", "sidecars"}
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 def known() -> set[str]:
-    """Return the names of all samples that the service can show."""
+    """Return the names of all samples that the service and its sidecar can show."""
     metrics = Metrics()
     StateMetrics(metrics.registry, "1")
     suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}
-    return {family.name + suffix for family in metrics.registry.collect() for suffix in suffixes[family.type]}
+    families = [*metrics.registry.collect(), *sidecar().collect()]
+    return {family.name + suffix for family in families for suffix in suffixes[family.type]}
+
+
+def sidecar() -> CollectorRegistry:
+    """Return the metrics of a sidecar that follows revocations."""
+
+    async def ask(_: Question) -> Answer:
+        raise NotImplementedError
+
+    clock = FakeClock()
+    following = Following(["https://orders.example"], clock)
+    answers = Answers(ask, clock, Limits(alone=1, followed=300, lag=5), following=following)
+    return Edge(answers, (), "x-forwarded-host", following, 5.0).registry
 
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])

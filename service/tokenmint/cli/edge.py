@@ -1,22 +1,26 @@
 """`tokenmint edge`."""
 
 import asyncio
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
 from tokenmint.base.addresses import Address
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.base.files import read_bytes
+from tokenmint.base.files import read_bytes, read_text
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.standard_streams import show
+from tokenmint.base.tls_files import verifying
 from tokenmint.cli.options import Group, grouped
 from tokenmint.edge.answers import Limits
 from tokenmint.edge.following import AUDIENCES
 from tokenmint.edge.serving import Options, serve
 from tokenmint.model.secret import Secret
+
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +59,19 @@ class Keeping(Group):
         if self.revocations is None:
             return None
         if len(audiences) > AUDIENCES:
-            raise ConfigurationError(f"--audience: at most {AUDIENCES}")
+            raise ConfigurationError(f"--audience: at most {AUDIENCES}: run a second sidecar for the others")
+        if len(set(audiences)) < len(audiences) or not all(audiences):
+            raise ConfigurationError("--audience: expected names of audiences, each once")
+        if self.keep_followed < self.keep:
+            raise ConfigurationError("--keep-followed: is shorter than --keep: raise it, or lower --keep")
         try:
             found = HttpUrl.parse(f"{upstream.scheme}://{self.revocations}")
         except BadUrl as error:
-            raise ConfigurationError(f"--revocations: expected host:port ({error})") from None
+            raise ConfigurationError(
+                f"--revocations: expected host:port of tokenmint's gRPC listener ({error})"
+            ) from None
         if found.target != "/" or not self.revocations.endswith(f":{found.port}"):
-            raise ConfigurationError("--revocations: expected host:port")
+            raise ConfigurationError("--revocations: expected host:port of tokenmint's gRPC listener, without scheme")
         if found.scheme != "https" and not found.is_loopback:
             raise ConfigurationError("--revocations: secrets would cross the network unencrypted: use https upstream")
         return found
@@ -91,23 +101,61 @@ def command(
 
     Anyone who reaches its port can ask in its name, so it listens on loopback only. SIGTERM stops it.
     """
+    url, address, secret = _url(upstream), _address(listen), _secret(secret_file)
+    if not client_id.isascii() or not client_id.isprintable() or not client_id:
+        raise ConfigurationError("--client-id: expected the name of a table in tokenmint's [clients]")
+    names = tuple(name.lower() for name in header or ())
+    if len(set(names)) < len(names) or not all(map(_HEADER.fullmatch, names)):
+        raise ConfigurationError("--header: expected names of headers, each once, as in tokenmint's gateway.headers")
+    options = Options(
+        url, client_id, secret, address, keeping.limits(), names, host_header, _authorities(ca_file),
+        keeping.source(url), keeping.audience or [],
+    )  # fmt: skip
+    asyncio.run(serve(options, lambda: show(f"tokenmint edge is ready on http://{address}\n")))
+
+
+def _url(upstream: str) -> HttpUrl:
     try:
-        url, address = HttpUrl.parse(upstream), Address.parse(listen)
-        secret = Secret(read_bytes(secret_file).decode().strip())
+        url = HttpUrl.parse(upstream)
     except BadUrl as error:
         raise ConfigurationError(f"--upstream: {error}") from None
-    except OSError as error:
-        raise ConfigurationError(f"--secret-file: can't be read ({error.strerror})") from None
+    if url.target != "/" or set("?#") & set(upstream):
+        raise ConfigurationError("--upstream: has a path or a query: leave it out, the sidecar asks at /auth")
+    if url.scheme != "https" and not url.is_loopback:
+        raise ConfigurationError("--upstream: secrets would cross the network unencrypted: use https")
+    return url
+
+
+def _address(listen: str) -> Address:
+    try:
+        address = Address.parse(listen)
     except ValueError as error:
         raise ConfigurationError(f"--listen: {error}") from None
     if not address.is_loopback:
         raise ConfigurationError("--listen: the sidecar authenticates nobody: choose a loopback address")
-    if url.scheme != "https" and not url.is_loopback:
-        raise ConfigurationError("--upstream: secrets would cross the network unencrypted: use https")
-    authorities = str(ca_file) if ca_file is not None else None
-    names = tuple(name.lower() for name in header or ())
-    options = Options(
-        url, client_id, secret, address, keeping.limits(), names, host_header, authorities,
-        keeping.source(url), keeping.audience or [],
-    )  # fmt: skip
-    asyncio.run(serve(options, lambda: show(f"tokenmint edge is ready on http://{address}\n")))
+    return address
+
+
+def _secret(file: Path) -> Secret:
+    try:
+        text = read_text(file).strip()
+    except OSError as error:
+        raise ConfigurationError(f"--secret-file: can't be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        text = ""
+    if not text.isascii() or not text.isprintable() or not text:
+        raise ConfigurationError("--secret-file: expected one line with the secret of the client")
+    return Secret(text)
+
+
+def _authorities(file: Path | None) -> str | None:
+    """Return the file, once it was found to be usable: otherwise every question would fail."""
+    if file is None:
+        return None
+    try:
+        verifying(read_bytes(file))
+    except OSError as error:
+        raise ConfigurationError(f"--ca-file: can't be read ({error.strerror})") from None
+    except ValueError:
+        raise ConfigurationError("--ca-file: expected certificates in PEM, of the authorities") from None
+    return str(file)

@@ -52,29 +52,29 @@ class Edge:
         self._host_header = host_header
         self._following = following
         self._lag = lag
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self._counts = Counter(
             "tokenmint_edge_answers", "Answers of the sidecar: kept, asked, refused or away", ["how"],
-            registry=self._registry,
+            registry=self.registry,
         )  # fmt: skip
         for how in ("kept", "asked", "refused", "away"):
             self._counts.labels(how)
-        kept = Gauge("tokenmint_edge_answers_kept", "Answers that are kept now", registry=self._registry)
+        kept = Gauge("tokenmint_edge_answers_kept", "Answers that are kept now", registry=self.registry)
         kept.set_function(lambda: len(answers))
         if following is not None:
             self._measure(following)
 
     def _measure(self, following: Following) -> None:
         """Make the metrics of the streams."""
-        count = Gauge("tokenmint_edge_revocations", "Revocations that are known", registry=self._registry)
+        count = Gauge("tokenmint_edge_revocations", "Revocations that are known", registry=self.registry)
         count.set_function(lambda: len(following.revoked))
         age = Gauge(
             "tokenmint_edge_revocations_age_seconds", "Seconds since every revocation was known", ["audience"],
-            registry=self._registry,
+            registry=self.registry,
         )  # fmt: skip
         up = Gauge(
             "tokenmint_edge_revocations_followed", "Whether revocations are known in time: 1 or 0", ["audience"],
-            registry=self._registry,
+            registry=self.registry,
         )  # fmt: skip
         for audience in following.streams:
             age.labels(audience).set_function(partial(following.lag, audience))
@@ -89,7 +89,7 @@ class Edge:
             routes=[
                 Route(HEALTH, lambda _: PlainTextResponse("ok\n"), methods=["GET"]),
                 Route(READY, lambda _: JSONResponse(self._readiness()), methods=["GET"]),
-                Route(METRICS, lambda _: Response(generate_latest(self._registry), media_type="text/plain")),
+                Route(METRICS, lambda _: Response(generate_latest(self.registry), media_type="text/plain")),
                 Route("/{path:path}", self._answer, methods=METHODS),
             ]
         )

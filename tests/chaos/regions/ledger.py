@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tests.chaos.regions.plan import BOUND, LOST, SCHEDULE
+from tests.chaos.regions.plan import LOST, SHORT, Pace
 
 
 class Token(NamedTuple):
@@ -39,6 +39,7 @@ class Acceptance(NamedTuple):
 class Ledger:
     """The events."""
 
+    pace: Pace = SHORT
     minted: Counter[str] = field(default_factory=Counter)
     signers: dict[str, set[str]] = field(default_factory=dict)
     """The keys that signed, by region."""
@@ -67,7 +68,7 @@ class Ledger:
 
     def wrong_acceptances(self) -> list[Acceptance]:
         """Return the acceptances after the bound."""
-        return [one for one in self.accepted if one.at > self.given_up[one.follows] + BOUND]
+        return [one for one in self.accepted if one.at > self.given_up[one.follows] + self.pace.bound]
 
     def broken(self, least: int) -> list[str]:
         """Return the promises that did not hold, in words."""
@@ -80,7 +81,7 @@ class Ledger:
             found.append(f"{self.active_after} tokens of the lost region were active where it was given up")
         if self.verifications.total() < least:
             found.append(f"{self.verifications.total()} verifications, fewer than {least}")
-        if max(self.oldest.values(), default=0) > 10 * SCHEDULE.region_lag:
+        if max(self.oldest.values(), default=0) > 10 * self.pace.schedule.region_lag:
             found.append("a region did not hear another one for longer than L: the machine is too busy for this pace")
         if any(len(keys) < 2 for keys in self.signers.values()):
             found.append("a region did not rotate")

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -23,7 +23,7 @@ import httpx2
 import jwt
 from tests.chaos.regions.ledger import Ledger, Token
 from tests.chaos.regions.links import Link
-from tests.chaos.regions.plan import AUDIENCE, CONFIG, ISSUER, LONGEST, LOST, NAMES, POLL, SCHEDULE, Plan
+from tests.chaos.regions.plan import AUDIENCE, CONFIG, ISSUER, LOST, NAMES, PACES, POLL, Plan
 from tests.chaos.regions.report import show
 from tests.chaos.regions.verifiers import Verifier, sample
 from tests.issuer import Issuer, serving
@@ -67,7 +67,7 @@ class Scene:
 
 async def run(plan: Plan, directory: Path) -> Ledger:
     """Run it."""
-    ledger = Ledger()
+    ledger, pace = Ledger(plan.pace), plan.pace
     async with started(plan, directory, ledger) as scene:
         await begin(scene)
         began = time.monotonic()
@@ -78,13 +78,13 @@ async def run(plan: Plan, directory: Path) -> Ledger:
             asyncio.create_task(watch_ages(scene)),
             asyncio.create_task(revoke(scene)),
         ]
-        await asyncio.sleep(plan.given_up_after)
+        await asyncio.sleep(pace.given_up_after)
         await give_up(scene)
 
         def done() -> bool:
             lasted = time.monotonic() - began
             enough = ledger.verifications.total() >= plan.verifications
-            return lasted >= plan.seconds and (enough or lasted >= 2 * plan.seconds)
+            return lasted >= pace.seconds and (enough or lasted >= pace.at_most)
 
         await _until(done)
         scene.over.set()
@@ -109,13 +109,15 @@ async def started(plan: Plan, directory: Path, ledger: Ledger) -> AsyncIterator[
             await link.start()
             closing.push_async_callback(link.close)
         services: dict[str, Service] = {}
+        schedule = plan.pace.schedule
+        config = CONFIG % {"idp": issuer.url, "interval": f"{schedule.rotation_interval:.0f}s"}
         for name in NAMES:
             home = directory / name
             home.mkdir()
             write_files(home, pems, identities, name)
             ports = {other: link.port for (one, other), link in links.items() if one == name}
-            text = table(name, ports, f"{SCHEDULE.region_lag:.0f}s").replace('poll = "1s"', f'poll = "{POLL}"')
-            (home / "tokenmint.toml").write_text(CONFIG % issuer.url + text)
+            text = table(name, ports, f"{schedule.region_lag:.0f}s").replace('poll = "1s"', f'poll = "{POLL}"')
+            (home / "tokenmint.toml").write_text(config + text)
         starts = [asyncio.to_thread(Service, directory / name) for name in NAMES]
         made_services = await asyncio.gather(*starts, return_exceptions=True)
         for name, service in zip(NAMES, made_services, strict=True):
@@ -200,10 +202,10 @@ async def verify(scene: Scene, region: str) -> None:
 
 async def cut(scene: Scene, pair: tuple[str, str]) -> None:
     """Cut a link again and again, never for longer than L allows."""
-    link = scene.links[pair]
+    link, pace = scene.links[pair], scene.plan.pace
     while not scene.over.is_set():
-        await _pause(scene, scene.random.uniform(6.0, 10.0))  # a pull comes within this time
-        seconds = scene.random.uniform(LONGEST / 3, LONGEST)
+        await _pause(scene, scene.random.uniform(*pace.between))  # a pull comes within this time
+        seconds = scene.random.uniform(*pace.cuts)
         scene.ledger.cuts.append((*pair, seconds))
         link.cut()
         await _pause(scene, seconds)
@@ -296,9 +298,14 @@ async def _pause(scene: Scene, seconds: float) -> None:
             await scene.over.wait()
 
 
-def main(seed: int, keep: Path | None = None, shown: Callable[[Plan, Ledger], bool] = show) -> bool:
-    """Run it, print it, and return whether a promise did not hold."""
-    plan = Plan(seed, float(os.environ.get("SECONDS_OF_REGIONS", "110")))
+def main(
+    seed: int, cuts: str = "short", keep: Path | None = None, shown: Callable[[Plan, Ledger], bool] = show
+) -> bool:
+    """Run it, print it, and return whether a promise did not hold. ``cuts``: of the paces, short or long."""
+    pace = PACES[cuts]
+    if longer := os.environ.get("SECONDS_OF_REGIONS"):
+        pace = replace(pace, seconds=float(longer), at_most=max(pace.at_most, 2 * float(longer)))
+    plan = Plan(seed, pace)
     with tempfile.TemporaryDirectory(prefix="tokenmint-regions-") as temporary:
         directory = keep or Path(temporary)
         directory.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import jwt
 from tests.chaos.regions.ledger import Acceptance, Ledger, Refusal, Token
-from tests.chaos.regions.plan import AUDIENCE, ISSUER, LOST, SCHEDULE
+from tests.chaos.regions.plan import AUDIENCE, ISSUER, LOST
 
 
 @dataclass
@@ -68,7 +68,10 @@ class Verifier:
         found = re.search(r"max-age=(\d+)", answer.headers["cache-control"])
         assert found is not None
         self.keys = {key["kid"]: jwt.PyJWK(key) for key in answer.json()["keys"]}
-        self.asked, self.until = asked, asked + (SCHEDULE.verifier_cache if self.fixed else float(found[1]))
+        self.asked, self.until = (
+            asked,
+            asked + (self.ledger.pace.schedule.verifier_cache if self.fixed else float(found[1])),
+        )
         return True
 
 

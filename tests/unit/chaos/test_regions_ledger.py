@@ -4,9 +4,13 @@ from collections import Counter
 
 import pytest
 from tests.chaos.regions.ledger import Acceptance, Ledger, Refusal, Token
-from tests.chaos.regions.plan import BOUND, LOST, SCHEDULE
+from tests.chaos.regions.plan import LOST, PACES, SHORT, Pace
+
+from tokenmint.regions.puller import LONGEST_PAUSE
 
 AT = 1000.0
+BOUND = SHORT.bound
+SCHEDULE = SHORT.schedule
 
 
 def token(region: str) -> Token:
@@ -53,3 +57,18 @@ def test_a_run_that_proves_too_little_is_told() -> None:
     ledger = good()
     ledger.signers["eu"] = {"1"}
     assert "did not rotate" in ledger.broken(10)[0]
+
+
+@pytest.mark.parametrize("pace", PACES.values(), ids=PACES)
+def test_a_pace_proves_the_rule_and_does_not_break_it(pace: Pace) -> None:
+    schedule = pace.schedule
+    assert schedule.problems() == []
+    pause = min(LONGEST_PAUSE, schedule.region_lag / 10)  # between attempts, and between records of a time
+    assert pace.cuts[1] + 2 * pause + schedule.skew <= schedule.region_lag
+    assert pace.between[0] > pause  # a pull comes between two cuts
+    assert pace.given_up_after > schedule.rotation_interval  # the lost region rotates, too
+    assert pace.at_most <= 11 * 60
+
+
+def test_the_long_pace_cuts_for_minutes() -> None:
+    assert PACES["long"].cuts[0] >= 120

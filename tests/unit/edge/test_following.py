@@ -13,6 +13,7 @@ import pytest
 from tests.fakes import FakeClock
 from tests.ports import own_port
 from tests.providers import proxy
+from tests.tls import authority
 
 from tokenmint.base.background import Background
 from tokenmint.base.http_url import HttpUrl
@@ -71,10 +72,15 @@ async def refusing(*refusals: str) -> Any:
 
 
 @asynccontextmanager
-async def serving(service: Service, port: int) -> AsyncIterator[None]:
+async def serving(service: Service, port: int, pair: tuple[bytes, bytes] | None = None) -> AsyncIterator[None]:
+    """Serve it; ``pair``: over TLS, with this certificate and its key."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     add_RevocationServiceServicer_to_server(service, server)
-    assert server.add_insecure_port(f"127.0.0.1:{port}")
+    place = f"127.0.0.1:{port}"
+    if pair is None:
+        assert server.add_insecure_port(place)
+    else:
+        assert server.add_secure_port(place, grpc.ssl_server_credentials([pair[::-1]]))
     await server.start()
     try:
         yield
@@ -83,11 +89,13 @@ async def serving(service: Service, port: int) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def followed(port: int, revoked: RevokedSet | None = None) -> AsyncIterator[tuple[Following, FakeClock]]:
+async def followed(
+    port: int, revoked: RevokedSet | None = None, *, url: str = "http://127.0.0.1", authorities: bytes | None = None
+) -> AsyncIterator[tuple[Following, FakeClock]]:
     clock = FakeClock()
     background = Background(clock, random.Random(0).random, Metrics())
     following = Following([ORDERS], clock, revoked)
-    source = Source(HttpUrl.parse(f"http://127.0.0.1:{port}"), "sidecar", Secret("tms_x"))
+    source = Source(HttpUrl.parse(f"{url}:{port}"), "sidecar", Secret("tms_x"), authorities)
     following.follow(background, source)
     try:
         yield following, clock
@@ -118,6 +126,34 @@ async def test_a_snapshot_of_several_messages_and_then_the_next_stream_goes_on_w
         async with serving(service, port):
             await until(lambda: following.lag(ORDERS) < 1, clock)
     assert (service.positions[0], service.positions[-1], len(following.revoked)) == ("", "1.7-0", 4)
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
+async def test_revocations_are_followed_over_tls(name: str) -> None:
+    port, ca = own_port(), authority()
+    service = Service([lambda: whole(message("1.7-0", "a"))])
+    pair = ca.issue("tokenmint", "localhost", "127.0.0.1")
+    async with (
+        serving(service, port, pair),
+        followed(port, url=f"https://{name}", authorities=ca.pem) as (following, clock),
+    ):
+        await until(lambda: following.lag(ORDERS) < 1, clock)
+    assert service.metadata["tokenmint-client-secret"] == "tms_x"
+
+
+@pytest.mark.parametrize("names", [("localhost", "127.0.0.1"), ("other.example", "127.0.0.2")])
+async def test_a_listener_that_does_not_prove_its_name_gets_no_secret(names: tuple[str, ...]) -> None:
+    """Its certificate is of another authority, or names another host."""
+    port, ca = own_port(), authority()
+    service = Service([lambda: whole(message("1.7-0", "a"))])
+    another = authority("Another authority") if "localhost" in names else ca
+    async with (
+        serving(service, port, another.issue("tokenmint", *names)),
+        followed(port, url="https://localhost", authorities=ca.pem) as (following, clock),
+    ):
+        await until(lambda: following.streams[ORDERS].error == "UNAVAILABLE", clock)
+        assert following.lag(ORDERS) == float("inf")
+    assert (service.positions, service.metadata, len(following.revoked)) == ([], {}, 0)
 
 
 async def test_a_stream_that_tokenmint_ends_is_opened_again_at_once() -> None:

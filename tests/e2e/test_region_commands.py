@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.forked import run_forked as run
+from tests.json_documents import described, differences
 from tests.process import configure, write_kek
 from tests.regions import ISSUER, OTHER, TABLE
 
@@ -23,8 +24,8 @@ NOW = 1_800_000_000.0
 def directory(tmp_path: Path, redis_url: str, redis_prefix: str) -> Path:
     """A folder with the configuration of the region `us`, whose keys the commands made."""
     for name in ("us", "eu", "authority"):
-        done = run("regions", "new-key", name, directory=tmp_path)
-        assert done.returncode == 0, done.stderr
+        done = run("regions", "new-key", name, "-o", "json", directory=tmp_path)
+        assert differences(described()["regions new-key"], json.loads(done.stdout)) == [], done.stderr
     write_kek(tmp_path)
     regions = TABLE.format(name="us", cut="2m") + OTHER.format(name="eu", port=9)
     redis = f'\n[redis]\nurl = "{redis_url}"\nprefix = "{redis_prefix}"\n\n[keys]\nencryption_key_file = "kek"\n'
@@ -73,7 +74,8 @@ def test_a_region_is_given_up_by_a_statement_of_the_authority(
     directory: Path, redis_url: str, redis_prefix: str
 ) -> None:
     words = ("regions", "statement", "eu", "--issuer", ISSUER)
-    assert run(*words, "--authority-key", "authority.pem", "--to", "good", directory=directory).returncode == 0
+    done = run(*words, "--authority-key", "authority.pem", "--to", "good", "-o", "json", directory=directory)
+    assert differences(described()["regions statement"], json.loads(done.stdout)) == [], done.stderr
     assert run(*words, "--authority-key", "us.pem", "--to", "forged", directory=directory).returncode == 0
     forged = run("regions", "give-up", "forged", "--yes", directory=directory)
     assert (forged.returncode, "is not accepted" in forged.stderr) == (2, True)
@@ -83,6 +85,7 @@ def test_a_region_is_given_up_by_a_statement_of_the_authority(
     for _ in range(2):  # a repetition changes nothing
         done = run("regions", "give-up", "good", "--yes", "--output", "json", directory=directory)
         assert json.loads(done.stdout) == {"region": "eu", "given_up": True}, done.stderr
+        assert differences(described()["regions give-up"], json.loads(done.stdout)) == []
     assert in_store(redis_url, redis_prefix)[1] == {"eu"}
     listed = run("regions", "list", directory=directory)
     assert "given up" in listed.stdout
@@ -93,9 +96,11 @@ def test_an_operator_accepts_an_older_state(directory: Path, redis_url: str, red
     assert unknown.returncode == 5
     in_store(redis_url, redis_prefix, 7)
     [one] = json.loads(run("regions", "list", "--output", "json", directory=directory).stdout)
+    assert differences(described()["regions list"], one) == []
     assert (one["name"], one["generation"], one["keys"]) == ("eu", 7, ["eu.key"])
     assert run("regions", "accept", "eu", directory=directory).returncode == 1
-    assert run("regions", "accept", "eu", "--yes", directory=directory).returncode == 0
+    done = run("regions", "accept", "eu", "--yes", "-o", "json", directory=directory)
+    assert differences(described()["regions accept"], json.loads(done.stdout)) == [], done.stderr
     record, _ = in_store(redis_url, redis_prefix, 3)
     assert record is not None
     assert (record.generation, record.resets) == (3, 1)

@@ -1,12 +1,14 @@
 """Signals that are polled for (RFC 8936), and the streams that the command line manages."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.issuer import Issuer, rsa_key
+from tests.json_documents import described, differences
 from tests.rig import Rig, Serve, person, refusal
 from tests.signals import CAEP, of, once, secevent
 from tests.transmitter import TOKEN, TransmitterState, transmitting
@@ -184,8 +186,13 @@ def test_a_stream_is_created_verified_shown_and_deleted(sender: TransmitterState
     assert "status: enabled" in run(config, "status", "work").output
     state = run(config, "verify", "work").output.partition("the state ")[2].partition(":")[0]
     assert sender.asked[-1] == ("POST", "/verify", {"stream_id": "s0", "state": state})
+    done = run(config, "verify", "work", "-o", "json")
+    assert differences(described()["signals verify"], json.loads(done.output)) == []
     assert "deleted the stream s0" in run(config, "delete", "work").output
     assert not sender.streams
+    assert run(config, "create", "work", "--poll").exit_code == 0
+    done = run(config, "delete", "work", "-o", "json")
+    assert differences(described()["signals delete"], json.loads(done.output)) == []
 
 
 def test_a_stream_for_polls(sender: TransmitterState, config: Path) -> None:

@@ -1,5 +1,6 @@
 """`tokenmint store copy` refuses a copy that would leave two stores in use, or one with half of the values."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 from tests.forked import ForkedService, run_forked
+from tests.json_documents import described, differences
 from tests.pages import PORTS
 from tests.process import configure, environment, write_kek
 from tests.runbooks import AT_ONCE, LOG, store_at
@@ -64,8 +66,10 @@ def test_a_target_needs_a_url_and_the_same_prefix(pair: Pair) -> None:
 
 def test_the_environments_store_is_not_the_target(pair: Pair) -> None:
     url = f"redis://127.0.0.1:{pair.old.port}"
-    done = run_forked("store", "copy", "--to", "new.toml", directory=pair.directory, TOKENMINT_REDIS__URL=url)
+    words = ("store", "copy", "--to", "new.toml", "-o", "json")
+    done = run_forked(*words, directory=pair.directory, TOKENMINT_REDIS__URL=url)
     assert done.returncode == 0, done.stderr
+    assert differences(described()["store copy"], json.loads(done.stdout)) == []
     assert pair.new.client.get("tm:ring") == pair.old.client.get("tm:ring")
     assert pair.new.client.get("tm:" + UNFINISHED) is None
     assert any(b'"store copy"' in fields[b"event"] for _, fields in pair.new.client.xrange("tm:audit:admin"))

@@ -1,6 +1,7 @@
 """A store that went back, as callers see it: what is refused, what goes on, and that accepting it ends that."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from tests import plain_http
 from tests.forked import run_forked
+from tests.json_documents import described, differences
 from tests.polling import pause
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
 
@@ -116,10 +118,11 @@ async def test_a_store_that_went_back_exchanges_nothing_until_an_operator_accept
     await rig.profiles.UpdateProfile(disabled, **rig.auth("root"))
     await rig.exchange.RevokeToken(pb.RevokeTokenRequest(token=minted.token), **rig.auth("web"))
     done = await asyncio.to_thread(
-        run_forked, "keys", "accept-store", "--yes", "--config", str(rig.config),
+        run_forked, "keys", "accept-store", "--yes", "-o", "json", "--config", str(rig.config),
         directory=rig.config.parent, TOKENMINT_REDIS__URL=redis_url,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert differences(described()["keys accept-store"], json.loads(done.stdout)) == []
     await look(rig, lost=False)
     async with asyncio.timeout(PATIENCE):  # reads are believed again with the next beat, a moment later
         while (told := await refusal(exchange(rig))).reason == "STORE_UNAVAILABLE":

@@ -4,9 +4,74 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-PROGRAM: Final = "tokenmint"
 VARIABLE: Final = "_TOKENMINT_COMPLETE"
-"""The variable by which the script asks this program for completions."""
+"""The variable by which a script asks this program for completions.
+
+Every script asks in the way that the command line's library has for fish: the line up to the cursor goes in, and each
+line that comes out is a completion, perhaps with a tab and its help. The scripts are our own. The library's script for
+bash takes the words of bash, which end at every colon and equals sign. Its script for zsh evaluates names of the
+configuration, so that one with a backslash and a dollar sign could run a command.
+"""
+
+_BASH: Final = r"""_tokenmint_completion() {
+    local line="${COMP_LINE:0:COMP_POINT}" word option= replaced= value
+    word="${line##*[[:space:]]}"
+    if [[ $word == --*=* ]]; then  # the completions are values alone
+        option="${word%%=*}="
+        word="${word#*=}"
+        if [[ $COMP_WORDBREAKS == *=* ]]; then option=; fi
+    fi
+    if [[ $word != *[\"\']* ]]; then  # bash replaces what follows the last separator, and in quotes the whole word
+        if [[ $COMP_WORDBREAKS == *:* && $word == *:* ]]; then replaced="${word%"${word##*:}"}"; fi
+        if [[ $COMP_WORDBREAKS == *=* && ${word#"$replaced"} == *=* ]]; then replaced="${word%"${word##*=}"}"; fi
+    fi
+    COMPREPLY=()
+    while IFS=$'\t' read -r value _; do
+        if [[ -z $value ]]; then continue; fi
+        value="${value#"$replaced"}"
+        if [[ $word != *[\"\']* ]]; then printf -v value %q "$value"; fi
+        COMPREPLY+=("$option$value")
+    done < <(env _TOKENMINT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \
+        _TYPER_COMPLETE_ARGS="$line" "$1")
+}
+
+complete -o default -F _tokenmint_completion tokenmint"""
+_ZSH: Final = r"""#compdef tokenmint
+
+_tokenmint_completion() {
+    local line="${words[1,$CURRENT]}" value help
+    local -a values shown
+    while IFS=$'\t' read -r value help; do
+        if [[ -z $value ]]; then continue; fi
+        values+=("$value")
+        shown+=("$value${help:+  -- $help}")
+    done < <(env _TOKENMINT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \
+        _TYPER_COMPLETE_ARGS="$line" "${words[1]}")
+    if (( $#values == 0 )); then
+        _files
+        return
+    fi
+    compset -P 1 '--*='  # the completions are values alone
+    compadd -l -d shown -a values
+}
+
+compdef _tokenmint_completion tokenmint"""
+_FISH: Final = r"""function __tokenmint_completion
+    set -l option (string match -r -- '^--[^=]+=' (commandline -ct))
+    set -l found 1
+    for line in (env _TOKENMINT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \
+            _TYPER_COMPLETE_ARGS=(commandline -cp | string collect) tokenmint)
+        if test -n "$line"
+            echo -- "$option$line"  # the completions are values alone
+            set found 0
+        end
+    end
+    return $found
+end
+
+complete --command tokenmint --no-files --condition 'set -g __tokenmint_found (__tokenmint_completion)' \
+    --arguments '$__tokenmint_found'"""
+_SCRIPTS: Final = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
 def command(
@@ -20,7 +85,4 @@ def command(
 
     fish: tokenmint completion fish > ~/.config/fish/completions/tokenmint.fish
     """
-    from typer import completion
-
-    script = completion.get_completion_script  # type: ignore[attr-defined]  # its stub does not export it
-    print(script(prog_name=PROGRAM, complete_var=VARIABLE, shell=shell))
+    print(_SCRIPTS[shell])

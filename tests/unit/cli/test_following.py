@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.forked import ForkedService
 from tests.issuer import Issuer, serving
+from tests.json_documents import described, differences
 from tests.process import OPERATOR, START_LIMIT, configure, environment
 from tests.unit.cli.screen import Screen
 from tests.unit.cli.terminal import Terminal
@@ -150,6 +151,8 @@ def test_a_reader_that_leaves_is_noticed_while_there_is_nothing_to_print(
         text=True, timeout=START_LIMIT, check=False,
     )  # fmt: skip
     assert (outcome.returncode, outcome.stdout.count("\n"), outcome.stderr) == (0, 1, "")
+    if "json" in words:
+        assert differences(described()["keys watch"], json.loads(outcome.stdout)) == []
 
 
 def test_a_service_that_is_away_for_a_while_is_waited_for(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("
 WORKERS ?= 8
 fast: WORKERS = 3
 soak: WORKERS = 4
-PYTEST = $(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist worksteal
+PYTEST = $(BIN)/python -m pytest -q -rs -n $(WORKERS)
 MINUTES ?= 10
 BENCHED = $(READY) build/bench/generator build/bench/peer-go build/bench/peer-node
 GO_PB = Mtokenmint/v1/token_exchange_service.proto=tokenmint.dev/benchmarks/peers/go/pb,module=tokenmint.dev/benchmarks/peers/go

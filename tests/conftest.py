@@ -13,7 +13,7 @@ import pytest
 from tests.depth import mark_properties, set_up_hypothesis
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer, serving
-from tests.order import dealt
+from tests.parallel import pytest_addoption, pytest_runtestloop
 from tests.rig import Rig, Serve
 from tests.tls import authority
 
@@ -23,6 +23,7 @@ from tokenmint.storage.embedded import EmbeddedServer
 from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 
+__all__ = ["pytest_addoption", "pytest_runtestloop"]  # hooks of `tests/parallel.py`
 PATIENT = StoreOptions(read_timeout=10.0, write_timeout=20.0)
 """A busy machine is not what these tests are about."""
 _prefixes = itertools.count()
@@ -40,16 +41,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let `make test-deep` play more examples of each property; begin early with what waits for processes."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let `make test-deep` play more examples of each property."""
     mark_properties(items)
-    processes = getattr(config, "workerinput", {}).get("workercount", 1)
-    if processes > 1:
-        items[:] = dealt(
-            items, processes, waits=lambda item: item.get_closest_marker("processes") is not None,
-            module=lambda item: item.path,
-        )  # fmt: skip
 
 
 def pytest_collection_finish() -> None:

@@ -1,41 +1,47 @@
-"""The order of the tests, for the processes of pytest-xdist that share them.
+"""The order of the tests, for the processes that share them.
 
-Each process has an equal share of the list, begins at its front, and when it is done takes half of what another one has
-not begun, from the end. A test that waits for processes takes seconds and computes little. So these stand at the front
-of every second share: they are not the last ones to run, alone, and meanwhile the other shares compute.
+A test that waits for processes takes seconds and computes little. So half of the processes begin with such tests, while
+the others compute. Tests of the whole service come before unit tests: the last batches are the short ones.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, Generic, TypeVar
 
 Test = TypeVar("Test")
+BATCH: Final = 100
+"""Tests of a module that one process takes at once: they share what the module starts."""
 
 
-def shares(count: int, processes: int) -> list[int]:
-    """Return the number of tests of each process, as `--dist worksteal` hands them out."""
-    sizes: list[int] = []
-    for rest in range(processes, 0, -1):
-        sizes.append((count - sum(sizes)) // rest)
-    return sizes
+class Batches(Generic[Test]):
+    """Hands out tests, each once. Those of a module stay together, up to ``BATCH`` of them."""
 
+    def __init__(
+        self,
+        tests: Iterable[Test],
+        *,
+        module: Callable[[Test], object],
+        waits: Callable[[Test], bool],
+        whole: Callable[[Test], bool],
+    ) -> None:
+        """``waits``: the test waits for processes; ``whole``: it is one of the whole service."""
+        self._waiting: deque[list[Test]] = deque()
+        self._computing: deque[list[Test]] = deque()
+        short: list[list[Test]] = []
+        for _, group in itertools.groupby(tests, module):
+            together = list(group)
+            for waiting, some in (
+                (True, list(filter(waits, together))),
+                (False, list(itertools.filterfalse(waits, together))),
+            ):
+                for start in range(0, len(some), BATCH):
+                    batch = some[start : start + BATCH]
+                    (self._waiting if waiting else self._computing if whole(batch[0]) else short).append(batch)
+        self._computing.extend(short)
 
-def dealt(
-    tests: Sequence[Test], processes: int, *, waits: Callable[[Test], bool], module: Callable[[Test], object]
-) -> list[Test]:
-    """Return the tests with those that wait at the front of every second share, modules together."""
-    sizes = shares(len(tests), processes)
-    hands: list[list[Test]] = [[] for _ in sizes]
-    first = range(0, processes, 2)
-    others = [test for test in tests if not waits(test)]
-    for _, group in itertools.groupby((test for test in tests if waits(test)), module):
-        together = list(group)
-        fitting = [at for at in first if len(hands[at]) + len(together) <= sizes[at]]
-        if fitting:
-            hands[min(fitting, key=lambda at: len(hands[at]))].extend(together)
-        else:
-            others += together
-    rest = iter(others)
-    for hand, size in zip(hands, sizes, strict=True):
-        hand += itertools.islice(rest, size - len(hand))
-    return list(itertools.chain.from_iterable(hands))
+    def take(self, process: int) -> list[Test]:
+        """Return the next tests for the process of this number; none if all are taken."""
+        first, second = (self._computing, self._waiting) if process % 2 else (self._waiting, self._computing)
+        left = first or second
+        return left.popleft() if left else []

@@ -1,42 +1,61 @@
 """The order in which tests are handed to processes."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.order import dealt, shares
+from tests.order import BATCH, Batches
 
 Test = tuple[str, int]
-"""A module and a number."""
+"""A module and a number. Modules in capitals are tests of the whole service."""
 
 
-def order(tests: list[Test], processes: int, waiting: set[str]) -> list[Test]:
-    return dealt(tests, processes, waits=lambda test: test[0] in waiting, module=lambda test: test[0])
+def batches(tests: list[Test], waiting: set[Test]) -> Batches[Test]:
+    return Batches(
+        tests, module=lambda test: test[0], waits=lambda test: test in waiting, whole=lambda test: test[0].isupper()
+    )
 
 
-@pytest.mark.parametrize(
-    ("count", "processes", "sizes"), [(10, 4, [2, 2, 3, 3]), (8, 2, [4, 4]), (1, 3, [0, 0, 1]), (5, 1, [5])]
-)
-def test_shares_are_those_of_worksteal(count: int, processes: int, sizes: list[int]) -> None:
-    assert shares(count, processes) == sizes
+def taken(some: Batches[Test], *processes: int) -> list[str]:
+    """The modules that processes of these numbers get, one after the other."""
+    return ["".join(module for module, _ in some.take(process)) for process in processes]
 
 
-def test_those_that_wait_begin_every_second_share() -> None:
-    tests = [(module, number) for module in "abcdwxyz" for number in range(2)]
-    begun = order(tests, 4, set("wxyz"))
-    assert [begun[at][0] for at in range(0, 16, 4)] == ["w", "a", "x", "c"]
-    assert "".join(module for module, _ in begun) == "wwyyaabbxxzzccdd"
+def test_every_second_process_begins_with_tests_that_wait() -> None:
+    tests = [(module, number) for module in "AwBxCy" for number in range(2)]
+    waiting = {test for test in tests if test[0].islower()}
+    assert taken(batches(tests, waiting), 0, 1, 2, 3) == ["ww", "AA", "xx", "BB"]
+
+
+def test_a_process_goes_on_with_the_other_kind() -> None:
+    tests = [("A", 0), ("w", 0), ("B", 0)]
+    assert taken(batches(tests, {("w", 0)}), 0, 0, 0, 0) == ["w", "A", "B", ""]
+
+
+def test_unit_tests_come_last() -> None:
+    assert taken(batches([("a", 0), ("B", 0), ("c", 0), ("D", 0)], set()), 1, 0, 1, 0) == ["B", "D", "a", "c"]
+
+
+def test_a_module_that_waits_in_part_is_two_batches() -> None:
+    some = batches([("A", 0), ("A", 1), ("A", 2)], {("A", 1)})
+    assert [some.take(1), some.take(1)] == [[("A", 0), ("A", 2)], [("A", 1)]]
+
+
+def test_a_long_module_is_several_batches() -> None:
+    some = batches([("a", number) for number in range(BATCH + 1)], set())
+    assert [len(some.take(0)) for _ in range(3)] == [BATCH, 1, 0]
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 9)), max_size=6, unique_by=lambda group: group[0]),
-    st.integers(1, 9),
-    st.sets(st.sampled_from("abcdef")),
+    st.lists(st.tuples(st.sampled_from("abcDEF"), st.integers(1, 2 * BATCH)), max_size=6, unique_by=lambda it: it[0]),
+    st.sets(st.tuples(st.sampled_from("abcDEF"), st.integers(0, 9))),
+    st.lists(st.integers(0, 3), min_size=30, max_size=30),
 )
 def test_none_is_lost_or_doubled_and_modules_keep_their_order(
-    groups: list[tuple[str, int]], processes: int, waiting: set[str]
+    groups: list[tuple[str, int]], waiting: set[Test], processes: list[int]
 ) -> None:
     tests = [(module, number) for module, count in groups for number in range(count)]
-    begun = order(tests, processes, waiting)
-    assert sorted(begun) == sorted(tests)
-    for module in {module for module, _ in tests}:
-        assert [number for name, number in begun if name == module] == [n for name, n in tests if name == module]
+    some = batches(tests, waiting)
+    begun = [batch for process in processes if (batch := some.take(process))]
+    assert sorted(test for batch in begun for test in batch) == sorted(tests)
+    for batch in begun:
+        assert batch == sorted(batch)
+        assert len({module for module, _ in batch}) == 1

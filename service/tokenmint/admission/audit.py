@@ -192,10 +192,14 @@ class AuditTrail:
         """
         if self._clock.monotonic() >= self._summary_due:
             self._summarise()
+        waiting = [stream for stream in (self._admin, self._exchanges) if len(stream)]
+        if len(waiting) < 2:  # almost always; a task for each would cost more
+            for stream in waiting:
+                await stream.flush(self._store)
+            return
         # Both at once: in a Cluster they may be on different nodes, of which one is away.
-        flushes = (stream.flush(self._store) for stream in (self._admin, self._exchanges))
-        results = await asyncio.gather(*flushes, return_exceptions=True)
-        for error in results:
+        flushes = (stream.flush(self._store) for stream in waiting)
+        for error in await asyncio.gather(*flushes, return_exceptions=True):
             if error is not None:
                 raise error
 

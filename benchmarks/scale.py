@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -53,6 +53,14 @@ EDGE: Final = (  # calls a second of one cache, seconds that an answer is kept, 
     (1_000, 60, 100_000),
 )
 SOURCES: Final = ((10, 10_000), (100, 10_000), (100, 100_000))  # calls a second of one process, entries of its store
+STORES: Final = (  # the store, caches.profiles, audit.shards
+    ("server", 50_000, 1),
+    ("server", 0, 1),
+    ("cluster", 50_000, 1),
+    ("cluster", 0, 1),
+    ("cluster", 50_000, 3),
+    ("cluster", 50_000, 6),
+)
 CALLERS: Final = 200  # principals of the measured exchanges
 CONNECTIONS: Final = 16
 SETTLE: Final = 3.0  # seconds after which the last events of exchanges are in their stream
@@ -188,14 +196,15 @@ async def source(zipf: Zipf, rate: int, entries: int, requests: int) -> dict[str
 
 
 def stores(exchanges: int) -> Iterator[dict[str, Any]]:
-    """Measure before each kind of store, with and without the near cache."""
-    for name, kind in (("server", one_server), ("cluster", three_primaries)):
-        for profiles in (50_000, 0):
-            with tempfile.TemporaryDirectory() as directory, kind(Path(directory)) as (url, ports):
-                commands = measured(Path(directory), url, ports, profiles, exchanges)
-                row = {"store": name, "caches.profiles": profiles, **commands}
-                print(row, file=sys.stderr, flush=True)
-                yield row
+    """Measure before each kind of store, with and without the near cache and audit shards."""
+    kinds = {"server": one_server, "cluster": three_primaries}
+    for name, profiles, shards in STORES:
+        with tempfile.TemporaryDirectory() as directory, kinds[name](Path(directory)) as (url, ports):
+            setting = {"TOKENMINT_CACHES__PROFILES": str(profiles), "TOKENMINT_AUDIT__SHARDS": str(shards)}
+            commands = measured(Path(directory), url, ports, setting, exchanges)
+            row = {"store": name, "caches.profiles": profiles, "audit.shards": shards, **commands}
+            print(row, file=sys.stderr, flush=True)
+            yield row
 
 
 @contextmanager
@@ -230,13 +239,14 @@ def answers(client: Any) -> None:
     raise TimeoutError("the server does not answer")
 
 
-def measured(directory: Path, url: str, ports: Sequence[int], profiles: int, exchanges: int) -> dict[str, Any]:
+def measured(
+    directory: Path, url: str, ports: Sequence[int], setting: Mapping[str, str], exchanges: int
+) -> dict[str, Any]:
     """Return the commands for each exchange and node, those of the background a second, and the audit's bytes."""
     nodes = [redis.Redis(port=port) for port in ports]
     with serving(Issuer()) as issuer:
         configure(directory, issuer.url, f'{EXTRA}[keys]\nencryption_key_file = "{write_kek(directory)}"\n')
-        changes = {"TOKENMINT_REDIS__URL": url, "TOKENMINT_CACHES__PROFILES": str(profiles)}
-        with Service(directory, **changes) as service:
+        with Service(directory, **{"TOKENMINT_REDIS__URL": url, **setting}) as service:
             tokens = [issuer.token(time.time(), sub=f"user-{number}") for number in range(CALLERS)]
             for _ in range(3):  # principals, keys, plans and caches are there
                 exchange(service, tokens)
@@ -309,17 +319,23 @@ def rounded(counts: Counter[Any]) -> dict[str, float]:
     return {name: round(count, 3) for name, count in counts.most_common() if count >= 0.005 and name != "info"}
 
 
-def audit_of(nodes: Sequence[Any]) -> dict[str, float]:
-    """Return the bytes of an event in the audit stream: its text, and the server's memory for it."""
+def audit_of(nodes: Sequence[Any]) -> dict[str, Any]:
+    """Return the bytes of an event in the audit stream (its text, and the server's memory for it), and the events by
+    shard.
+    """
+    events, memory, sizes = Counter[str](), 0, []
     for node in nodes:
-        try:
-            count, memory = node.xlen("tm:audit"), node.memory_usage("tm:audit", samples=0)
-        except redis.ResponseError:  # another node has it
-            continue
-        if count:
-            texts = [sum(map(len, fields.values())) for _, fields in node.xrange("tm:audit", count=1000)]
-            return {"bytes_an_event": round(sum(texts) / len(texts)), "memory_an_event": round(memory / count)}
-    return {}
+        for key in node.keys("tm:audit*"):
+            if key == b"tm:audit:admin":
+                continue
+            events[key.decode()] = node.xlen(key)
+            memory += node.memory_usage(key, samples=0)
+            sizes += [sum(map(len, fields.values())) for _, fields in node.xrange(key, count=1000)]
+    return {
+        "bytes_an_event": round(sum(sizes) / len(sizes)),
+        "memory_an_event": round(memory / events.total()),
+        "events_by_key": dict(sorted(events.items())),
+    }
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from tests.issuer import Issuer
 from tests.rig import AUDIENCE, Serve
 from tests.sockets import PATIENCE, hang_up, place
 
-from tokenmint.admission.audit import _Stream
+from tokenmint.admission.audit_stream import AuditStream
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.model.drafts import TRANSACTION_TOKENS
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -174,7 +174,7 @@ async def both_http_ways(
 ) -> AsyncIterator[Http]:
     """Run a service with OAuth and one principal, Ada, whom both ways know, and connect to it."""
     extra = f'\n[caches]\nprofiles = 100\n[oauth]\nenabled = true\ndrafts = ["{TRANSACTION_TOKENS}"]\n{SMALL}'
-    exchange, add = TokenExchange.exchange, _Stream.add
+    exchange, add = TokenExchange.exchange, AuditStream.add
     async with Serve(directory, redis_url, prefix, issuer, clock, entropy)(extra) as rig:
         profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
         profile.claims.update({"tenant": "engines"})
@@ -188,12 +188,12 @@ async def both_http_ways(
             http.exchanged.append("full")
             return await exchange(self, *given)
 
-        def noted(self: _Stream, line: bytes) -> bool:
+        def noted(self: AuditStream, line: bytes) -> bool:
             http.events.append(line)
             return add(self, line)
 
         monkeypatch.setattr(TokenExchange, "exchange", counted)
-        monkeypatch.setattr(_Stream, "add", noted)
+        monkeypatch.setattr(AuditStream, "add", noted)
         try:
             yield http
         finally:

@@ -8,9 +8,14 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
+from tests.console import LISTEN, page_of
 from tests.rig import AUDIENCE, Rig, Serve, person, refusal
 
 from tokenmint.admission import audit_pages
+from tokenmint.admission.audit import EXCHANGE_SHARDS
+from tokenmint.storage import merging
+from tokenmint.storage.shards import LONGEST
+from tokenmint.storage.streams import BEGINNING
 from tokenmint.v1 import audit_admin_service_pb2 as pb
 from tokenmint.v1 import token_exchange_service_pb2 as exchange_pb
 
@@ -83,3 +88,81 @@ async def test_a_request_beyond_the_limits_is_refused(rig: Rig) -> None:
             grpc.StatusCode.INVALID_ARGUMENT,
             [wrong],
         ), fields
+
+
+SHARDED = "\n[audit]\nshards = 24\n"
+
+
+@pytest.fixture
+async def sharded(serve: Serve) -> AsyncIterator[Rig]:
+    async with serve(extra=SHARDED, listen=LISTEN) as service:
+        await service.create(person("ada", "1842", "clerk"))
+        yield service
+
+
+async def test_exchanges_of_all_shards_are_read_as_one_stream(sharded: Rig) -> None:
+    """Over gRPC and in the console, from any event on, while further exchanges come."""
+    for number in range(30):
+        await exchange(sharded, jti=f"t{number}")
+        await sharded.parts.audit.flush()
+    store = sharded.parts.store
+    assert len(await merging.present(store, EXCHANGE_SHARDS)) == 24
+    found: list[str] = []
+    position = BEGINNING
+    while True:
+        events, answer = await page(sharded, position=position, page_size=7)
+        found += [one["minted"][0]["jti"] for one in events]
+        position = answer.next_position
+        assert not answer.has_gap
+        if not answer.has_more:
+            break
+        if len(found) < 20:
+            await exchange(sharded)
+    assert len(found) == len(set(found)) >= 32
+    newest, answer = await page(sharded, page_size=5)
+    assert [one["minted"][0]["jti"] for one in newest] == found[-5:]
+    assert all(len(event.position) <= LONGEST for event in answer.events)
+    after, _ = await page(sharded, position=answer.events[1].position)
+    assert [one["minted"][0]["jti"] for one in after] == found[-3:]
+    assert (await page(sharded, position=answer.next_position))[0] == []
+
+    async with page_of(sharded) as console:
+        shown = await console.document("/api/exchanges")
+        ids = [one["minted"][0]["jti"] for one in shown["events"]]
+        assert ids == found[::-1][: len(ids)]
+        older = await console.document("/api/exchanges", before=shown["events"][3]["id"])
+        assert [one["minted"][0]["jti"] for one in older["events"]] == ids[4:]
+        await exchange(sharded)
+        await sharded.parts.audit.flush()
+        news = await console.document("/api/exchanges", after=shown["newest"])
+        assert len(news["events"]) == 1
+        assert (await console.document("/api/exchanges", after=news["newest"]))["events"] == []
+
+
+@pytest.mark.parametrize(
+    "position", ["1-0/25", "1-0,1-0", "1-0/1,", f"{2**64}-0/3", "1-0," * 5000 + "1-0", "0" * LONGEST + "1-0"]
+)
+async def test_a_forged_position_is_refused_before_the_store_is_asked(sharded: Rig, position: str) -> None:
+    told = await refusal(sharded.trail.ListAuditEvents(asked(position=position), **sharded.auth("guest")))
+    assert told.code == grpc.StatusCode.INVALID_ARGUMENT
+    admin = asked(position="1-0/1", stream=pb.AUDIT_STREAM_ADMIN)
+    told = await refusal(sharded.trail.ListAuditEvents(admin, **sharded.auth("guest")))
+    assert told.code == grpc.StatusCode.INVALID_ARGUMENT, "operators' actions have one stream"
+    async with page_of(sharded) as console:
+        for bound in ("before", "after"):
+            assert (await console.ask("/api/exchanges", **{bound: position})).status_code == 400
+
+
+def asked(**fields: Any) -> pb.ListAuditEventsRequest:
+    return pb.ListAuditEventsRequest(**fields)
+
+
+async def test_a_forged_position_that_has_the_form_of_one_shows_no_more_than_the_stream(sharded: Rig) -> None:
+    await exchange(sharded)
+    end = f"{2**64 - 1}-{2**64 - 1}"
+    all_ends = ",".join(f"{end}/{number}" if number else end for number in range(25))
+    events, answer = await page(sharded, position=all_ends)
+    assert (events, answer.next_position) == ([], all_ends)
+    events, answer = await page(sharded, position=f"{end}/24")
+    assert len(events) == 1
+    assert len(answer.next_position) <= LONGEST

@@ -10,7 +10,7 @@ from tests.console import LISTEN, Page, page_of
 from tests.rig import Rig, Serve, person, refusal
 
 from tokenmint.admission import audit, audit_pages
-from tokenmint.storage import streams
+from tokenmint.storage import merging, streams
 from tokenmint.v1 import audit_admin_service_pb2 as pb
 
 BIDI = "\u202e\u061c\x1b]0;x\x07"
@@ -110,7 +110,7 @@ async def test_a_stream_of_another_type_is_told_without_ending_anything(page: Pa
 
 async def test_searches_take_turns(page: Page, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """One search reads thousands of events: exchanges are answered between two parts of one, and not of many."""
-    read, at_once, most = streams.backwards, 0, 0
+    read, at_once, most = merging.backwards, 0, 0
 
     async def counted(*arguments: Any, **options: Any) -> Any:
         nonlocal at_once, most
@@ -122,7 +122,7 @@ async def test_searches_take_turns(page: Page, rig: Rig, monkeypatch: pytest.Mon
             at_once -= 1
 
     await write(rig, b'{"time": 1}')
-    monkeypatch.setattr(streams, "backwards", counted)
+    monkeypatch.setattr(merging, "backwards", counted)
     await asyncio.gather(*(page.document("/api/exchanges", client="none") for _ in range(8)))
     assert most == 1
 

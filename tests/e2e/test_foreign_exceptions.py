@@ -23,7 +23,7 @@ from tests.console import LISTEN
 from tests.e2e.every_call import Calls
 from tests.rig import DEADLINE, Rig, Serve, person
 
-from tokenmint.admission import audit
+from tokenmint.admission import audit, audit_stream
 from tokenmint.admission.audit import AuditTrail
 from tokenmint.admission.callers import Callers, ClientAuthenticator
 from tokenmint.admission.gate import INTERNAL_MESSAGE
@@ -90,7 +90,7 @@ WAY: Final[dict[str, tuple[Any, str]]] = {
     "mint": (Minter, "mint"),
     "single use": (ReplayGuard, "consume"),
     "record of a change": (AuditTrail, "record"),
-    "a change's stream": (audit._Stream, "write"),
+    "a change's stream": (audit_stream.AuditStream, "write"),
     "known verifiers": (JwksFetchLog, "saw"),
     "time limit": (interceptors, "TimeLimit"),
     "conversion of an answer": (convert, "minted_token"),
@@ -106,7 +106,7 @@ BESIDE: Final[dict[str, tuple[Any, str]]] = {
     "the count of a call": (Metrics, "call"),
     "the count of a token": (Metrics, "minted"),
     "an audit event": (AuditTrail, "note"),
-    "the place of an event": (audit._Stream, "add"),
+    "the place of an event": (audit_stream.AuditStream, "add"),
     "the budget of refusals": (RefusalBudget, "take"),
     "a line of the log": (LineWriter, "put"),
     "a line's text": (logs, "bounded_json"),

@@ -37,8 +37,20 @@ def test_the_commands_are_those_of_the_run() -> None:
             "XADD: " + " + ".join(f"{one:.2f}" for one in writes),
             "reads: " + " + ".join(f"{one:.2f}" for one in reads),
         ]
-        expected.append([KINDS[row["store"]], near, f"{sum(writes):.2f}", f"{sum(reads):.2f}", "; ".join(serving)])
+        shards = str(row["audit.shards"])
+        sums = [f"{sum(writes):.2f}", f"{sum(reads):.2f}"]
+        expected.append([KINDS[row["store"]], near, shards, *sums, "; ".join(serving)])
     assert rows("| store | near cache |") == expected
+
+
+def test_shards_of_the_audit_stream_are_on_all_primaries_and_cost_no_more_commands() -> None:
+    """The run shows it, as the page says."""
+    sharded = [row for row in RUN["measured"] if row["audit.shards"] > 1]
+    assert len(sharded) == 2
+    for row in sharded:
+        writes = [node.get("xadd", 0.0) for node in row["commands_an_exchange_by_node"]]
+        assert sum(writes) == pytest.approx(1.0, abs=0.005)
+        assert all(0.3 < one < 0.36 for one in writes)
 
 
 def test_the_hit_rates_are_those_of_the_run() -> None:
@@ -70,6 +82,7 @@ def test_the_sums_follow_from_the_formulas_and_these_from_measured_figures(formu
     assert [row[2:] for row in rows("| line | arithmetic |")] == [
         [str(formulas["workers"](one)) for one in calls],
         [f"{formulas['store_cores'](one):.2f}" for one in calls],
+        [f"{formulas['store_cores'](one, primaries=3):.2f}" for one in calls],
         [f"{formulas['audit_megabytes_a_second'](one):.1f}" for one in calls],
         [f"{formulas['audit_gigabytes'](one, 1):.1f}" for one in calls],
     ]

@@ -11,34 +11,35 @@ by one.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 import orjson
 import structlog
 
+from tokenmint.admission.audit_stream import AuditStream, Size
 from tokenmint.admission.refusal_budget import RefusalBudget
 from tokenmint.base.background import Background
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import AuditUnavailable, TokenmintError
+from tokenmint.base.errors import AuditUnavailable
 from tokenmint.base.logs import MAX_LINE, json_lines, stamp
 from tokenmint.base.telemetry import bounded_json
+from tokenmint.storage import shards
 from tokenmint.storage.redis import Store
 
 log = structlog.get_logger("tokenmint.admission.audit")
 
 EXCHANGES: Final = "audit"
-"""The stream of exchanges. Earlier versions wrote operators' actions here too."""
+"""The stream of exchanges, unless it is spread over shards. Earlier versions wrote operators' actions here too."""
+EXCHANGE_SHARDS: Final = shards.names(EXCHANGES)
+"""Every key that may have events of exchanges, for any number of shards in use."""
 ADMIN: Final = "audit:admin"
 """The stream of operators' actions."""
-BATCH: Final = 200  # events written to the store together
-BATCH_BYTES: Final = 256 * 1024
 PAUSE: Final = 0.2  # seconds between batches
 RETRY: Final = 1.0  # seconds at most between attempts to reach the stream again
 SUMMARY: Final = 10.0  # seconds between summaries of the refusals beyond the budget
+TIDYING: Final = 60.0  # seconds between looks for outdated events in shards that are not in use
 
 Event = Mapping[str, object]
 
@@ -51,6 +52,8 @@ class AuditLimits:
     """Whether an exchange is refused if neither the log nor the stream accepts its event."""
     exchange_events: int = 100_000
     exchange_bytes: int = 64 * 1024 * 1024
+    shards: int = 1
+    """The number of keys that the stream of exchanges is spread over."""
     admin_events: int = 100_000
     admin_bytes: int = 32 * 1024 * 1024
     event_bytes: int = 8 * 1024
@@ -60,58 +63,6 @@ class AuditLimits:
     refusals_per_second: float = 10.0
     """Refusals of one client that are recorded one by one in the stream."""
     refusals_at_once: int = 500
-
-
-class _Stream:
-    """One stream and the events that wait for it."""
-
-    def __init__(self, key: str, most_events: int, most_bytes: int, limits: AuditLimits) -> None:
-        self.key = key
-        self.most_events = most_events
-        self.most_bytes = most_bytes
-        self._limits = limits
-        self._waiting: deque[bytes] = deque()
-        self._bytes = 0
-        self.dropped = 0
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def add(self, line: bytes) -> bool:
-        """Queue an event. Returns False without room: queued events are never displaced."""
-        if len(self._waiting) >= self._limits.waiting_events or self._bytes + len(line) > self._limits.waiting_bytes:
-            self.dropped += 1
-            return False
-        self._waiting.append(line)
-        self._bytes += len(line)
-        return True
-
-    @property
-    def has_room(self) -> bool:
-        """Whether half of the queue is free, so that a call that starts now still finds a place at its end."""
-        limits = self._limits
-        return 2 * len(self._waiting) < limits.waiting_events and 2 * self._bytes < limits.waiting_bytes
-
-    async def write(self, store: Store, lines: list[bytes], *, durable: bool) -> None:
-        """Append events to the stream. Raises as ``Store.append``."""
-        limits = {"most_entries": self.most_events, "most_bytes": self.most_bytes}
-        await store.append(self.key, lines, durable=durable, **limits)
-
-    async def flush(self, store: Store) -> None:
-        """Append the queued events. Raises as ``Store.append``; events that were not appended stay queued."""
-        while self._waiting:
-            batch: list[bytes] = []
-            size = 0
-            for line in islice(self._waiting, BATCH):
-                if batch and size + len(line) > BATCH_BYTES:
-                    break
-                batch.append(line)
-                size += len(line)
-            await self.write(store, batch, durable=False)
-            for line in batch:
-                if self._waiting and self._waiting[0] is line:
-                    self._waiting.popleft()
-                    self._bytes -= len(line)
 
 
 class AuditTrail:
@@ -138,11 +89,12 @@ class AuditTrail:
         self._log_works = log_works
         self._log = log.bind()  # once, and not for each event
         self._json_writer = json_lines()
-        self._exchanges = _Stream(EXCHANGES, limits.exchange_events, limits.exchange_bytes, limits)
-        self._admin = _Stream(ADMIN, limits.admin_events, limits.admin_bytes, limits)
+        waiting = (limits.waiting_events, limits.waiting_bytes)
+        exchanges = Size(limits.exchange_events, limits.exchange_bytes, *waiting)
+        self._exchanges = AuditStream(shards.in_use(EXCHANGES, limits.shards), exchanges, clock.monotonic)
+        self._admin = AuditStream((ADMIN,), Size(limits.admin_events, limits.admin_bytes, *waiting), clock.monotonic)
         self._refusals = RefusalBudget(limits.refusals_per_second, limits.refusals_at_once, clock.monotonic)
         self._summary_due = clock.monotonic() + SUMMARY
-        self._failure = ""
         self._not_logged = 0
         self._log_error = ""
 
@@ -192,14 +144,14 @@ class AuditTrail:
         """
         if not self._limits.required or self._log_works():
             return True
-        return not self._failure and self._exchanges.has_room
+        return not self._exchanges.failure and self._exchanges.has_room
 
     def check(self) -> None:
         """Raise ``AuditUnavailable`` unless an exchange that begins now can be recorded, or need not be."""
         if not self.takes_exchanges:
-            raise AuditUnavailable(detail=self._failure or "too many audit events wait for the store")
+            raise AuditUnavailable(detail=self._exchanges.failure or "too many audit events wait for the store")
 
-    def _stream_of(self, event: Event) -> _Stream:
+    def _stream_of(self, event: Event) -> AuditStream:
         return self._admin if event.get("kind") == "admin" else self._exchanges
 
     def _line(self, event: Event) -> bytes:
@@ -223,8 +175,10 @@ class AuditTrail:
     def problem(self) -> str:
         """The fault of the trail, for operators; "" while every event reached its stream."""
         parts = []
-        if self._failure:
-            parts.append(f"{len(self._exchanges) + len(self._admin)} events wait for the store ({self._failure})")
+        if failure := self._exchanges.failure or self._admin.failure:
+            parts.append(f"{len(self._exchanges) + len(self._admin)} events wait for the store ({failure})")
+        if failing := self._exchanges.failing_shards:
+            parts.append(f"audit.shards: {failing}")
         if lost := sum(self.dropped.values()):
             parts.append(f"{lost} events since the start are not in their stream: see the log")
         if self._not_logged:
@@ -238,14 +192,19 @@ class AuditTrail:
         """
         if self._clock.monotonic() >= self._summary_due:
             self._summarise()
-        try:
-            await self._admin.flush(self._store)  # first, because they are few
-            await self._exchanges.flush(self._store)
-        except Exception as error:
-            ours = error.detail or error.message if isinstance(error, TokenmintError) else ""
-            self._failure = ours or type(error).__name__
-            raise
-        self._failure = ""
+        waiting = [stream for stream in (self._admin, self._exchanges) if len(stream)]
+        if len(waiting) < 2:  # almost always; a task for each would cost more
+            for stream in waiting:
+                await stream.flush(self._store)
+            return
+        # Both at once: in a Cluster they may be on different nodes, of which one is away.
+        flushes = (stream.flush(self._store) for stream in waiting)
+        for error in await asyncio.gather(*flushes, return_exceptions=True):
+            if error is not None:
+                raise error
+
+    async def _tidy(self) -> None:
+        await self._exchanges.drop_outdated(self._store, EXCHANGE_SHARDS)
 
     def _summarise(self) -> None:
         self._summary_due = self._clock.monotonic() + SUMMARY
@@ -255,8 +214,9 @@ class AuditTrail:
             self._exchanges.add(bounded_json(event | {"time": now}, self._limits.event_bytes).encode())
 
     def follow(self, background: Background) -> None:
-        """Write events to the streams, without end."""
+        """Write events to the streams, and drop outdated ones, without end."""
         background.every("audit stream", PAUSE, self.flush, longest=RETRY)
+        background.every("audit shards", TIDYING, self._tidy)
 
     async def close(self) -> None:
         """Write the remaining events to the streams, within a second."""

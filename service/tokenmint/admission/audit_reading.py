@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import orjson
 
-from tokenmint.admission.audit import EXCHANGES
+from tokenmint.admission.audit import EXCHANGE_SHARDS
 from tokenmint.base.clock import Clock
 from tokenmint.base.foreign_text import LONG, clipped
-from tokenmint.storage import streams
+from tokenmint.storage import merging
 from tokenmint.storage.redis import Store
 
 PAGE: Final = 500
@@ -72,33 +72,33 @@ class Events:
 
     events: tuple[Event, ...]
     newest: str
-    """The id of the newest entry that was read; later queries may begin after it."""
+    """The position of the newest entries that were read; later queries may begin after it."""
     older: str
-    """The id before which a further query goes on; "" at the end of the stream."""
+    """The position before which a further query goes on; "" at the end of the stream."""
     scanned: int
 
 
 async def events(
     store: Store, query: Query, *, most: int, before: str = "", after: str = "", details: bool = False
 ) -> Events:
-    """Return at most ``most`` events that match, the newest first, with ids as the bounds (exclusive).
+    """Return at most ``most`` events that match, the newest first, with positions as the bounds (exclusive).
 
-    ``details`` includes the compared values of refusals. Raises as ``streams.backwards``.
+    ``details`` includes the compared values of refusals. Raises as ``merging.backwards``.
     """
     found: list[Event] = []
     newest, at, scanned, size = "", before, 0, 0
     while scanned < MOST_SCANNED:
-        entries, more = await streams.backwards(store, EXCHANGES, count=PAGE, before=at, after=after)
-        newest = newest or (entries[0][0] if entries else "")
-        for at, value in entries:
+        page = await merging.backwards(store, EXCHANGE_SHARDS, count=PAGE, before=at, after=after)
+        newest = newest or page.newest
+        for at, value in page.entries:
             scanned += 1
             event = shaped(value, details=details)
             if event is not None and query.holds(event):
                 found.append(event | {"id": at})
-                size += len(orjson.dumps(event))
+                size += len(orjson.dumps(event)) + len(at)
                 if len(found) >= most or size >= MOST_BYTES:
                     return Events(tuple(found), newest, at, scanned)
-        if not more:
+        if not page.more:
             return Events(tuple(found), newest, "", scanned)
     return Events(tuple(found), newest, at, scanned)
 
@@ -188,7 +188,7 @@ class RefusalCounts:
         self._one_at_a_time = asyncio.Lock()
 
     async def read(self) -> Counts:
-        """Count what is new, and go on with what is old. Raises as ``streams.backwards``."""
+        """Count what is new, and go on with what is old. Raises as ``merging.backwards``."""
         async with self._one_at_a_time:
             left = await self._newer(MOST_COUNTED)
             await self._older(left)
@@ -207,14 +207,12 @@ class RefusalCounts:
         self._minutes = {}
         try:
             while left > 0:
-                entries, more = await streams.backwards(
-                    self._store, EXCHANGES, count=PAGE, before=at, after=self._newest
-                )
-                first = first or (entries[0][0] if entries else "")
-                at = entries[-1][0] if entries else at
-                left -= len(entries)
-                self._count(entries)
-                if not more:
+                page = await self._page(before=at, after=self._newest)
+                first = first or page.newest
+                at = page.entries[-1][0] if page.entries else at
+                left -= len(page.entries)
+                self._count(page.entries)
+                if not page.more:
                     for minute, counted in kept[0].items():
                         self._minutes.setdefault(minute, Counter()).update(counted)
                     self._newest = first or self._newest
@@ -230,15 +228,18 @@ class RefusalCounts:
     async def _older(self, left: int) -> None:
         """Count the entries before the oldest one that was counted, until a day ago."""
         while left > 0 and not self._complete:
-            entries, more = await streams.backwards(self._store, EXCHANGES, count=PAGE, before=self._oldest)
-            if not entries:
+            page = await self._page(before=self._oldest)
+            if not page.entries:
                 self._complete = bool(self._newest)
                 return
-            self._newest = self._newest or entries[0][0]
-            self._oldest = entries[-1][0]
-            left -= len(entries)
-            reached = self._count(entries)
-            self._complete = not more or reached < self._clock.now() - DAY
+            self._newest = self._newest or page.newest
+            self._oldest = page.entries[-1][0]
+            left -= len(page.entries)
+            reached = self._count(page.entries)
+            self._complete = not page.more or reached < self._clock.now() - DAY
+
+    async def _page(self, *, before: str, after: str = "") -> merging.Backwards:
+        return await merging.backwards(self._store, EXCHANGE_SHARDS, count=PAGE, before=before, after=after)
 
     def _count(self, entries: list[tuple[str, bytes]]) -> float:
         """Count entries. Returns the time of the last one that has a time, or infinity."""

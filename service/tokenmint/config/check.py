@@ -39,6 +39,8 @@ from tokenmint.verification.provider import Provider
 from tokenmint.verification.selection import disjoint, grants_disjoint
 
 _PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file", "bearer_token_file")
+SHARD_EVENTS: Final = 1000
+SHARD_BYTES: Final = 1 << 20  # some batches, the largest events among them
 MAX_UNUSED: Final = 5  # warnings about the keys of one set
 BESIDE_TOKEN: Final = 8 * 1024  # bytes of a request beside its subject token
 _EXTRAS: Final = {"pkcs11": "pkcs11", "aws_kms": "aws-kms"}
@@ -161,6 +163,15 @@ def _problems_of_limits(file: File) -> Iterator[str]:
             f"limits.token_bytes: such a token does not fit into limits.message_bytes ({limits.message_bytes}): set "
             f"limits.message_bytes to {limits.token_bytes + BESIDE_TOKEN} at least"
         )
+    audit = file.audit
+    for key, value, least in (
+        ("exchange_events", audit.exchange_events, SHARD_EVENTS), ("exchange_bytes", audit.exchange_bytes, SHARD_BYTES)
+    ):  # fmt: skip
+        if value < audit.shards * least:
+            yield (
+                f"audit.{key}: each of {audit.shards} shards needs room for {least}: set it to {audit.shards * least} "
+                "at least, or audit.shards to less"
+            )
 
 
 def _judge_providers(file: File, base: Path, issuer: str, proxy: Proxy | None) -> dict[str, Judged]:

@@ -329,6 +329,8 @@ class AuditTable(Table):
     """Refuses exchanges (not revocations) that neither the log nor the stream would record."""
     exchange_events: Annotated[int, Field(ge=1000, le=100_000_000)] = 100_000
     exchange_bytes: Annotated[int, Field(ge=1024 * 1024, le=1024**4)] = 64 * 1024 * 1024
+    shards: Annotated[int, Field(ge=1, le=24)] = 1
+    """The keys that the stream of exchanges is spread over, each with an equal part of its limits."""
     admin_events: Annotated[int, Field(ge=1000, le=100_000_000)] = 100_000
     admin_bytes: Annotated[int, Field(ge=1024 * 1024, le=1024**4)] = 32 * 1024 * 1024
     event_bytes: Annotated[int, Field(ge=1024, le=16 * 1024)] = 8 * 1024

@@ -372,6 +372,7 @@ def _audit(base: Foundation, store: Store) -> AuditTrail:
         required=table.required,
         exchange_events=table.exchange_events,
         exchange_bytes=table.exchange_bytes,
+        shards=table.shards,
         admin_events=table.admin_events,
         admin_bytes=table.admin_bytes,
         event_bytes=table.event_bytes,

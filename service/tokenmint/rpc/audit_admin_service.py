@@ -9,15 +9,15 @@ from tokenmint.admission.callers import Role
 from tokenmint.admission.gate import current_operator
 from tokenmint.admission.validation import Violations
 from tokenmint.rpc.interceptors import Context
+from tokenmint.storage.merging import is_position
 from tokenmint.storage.redis import Store
-from tokenmint.storage.streams import is_position
 from tokenmint.v1 import audit_admin_service_pb2 as pb
 from tokenmint.v1 import audit_admin_service_pb2_grpc as pb_grpc
 
-_STREAMS: Final[Mapping[int, str]] = {
-    pb.AUDIT_STREAM_UNSPECIFIED: audit.EXCHANGES,
-    pb.AUDIT_STREAM_EXCHANGES: audit.EXCHANGES,
-    pb.AUDIT_STREAM_ADMIN: audit.ADMIN,
+_STREAMS: Final[Mapping[int, tuple[str, ...]]] = {
+    pb.AUDIT_STREAM_UNSPECIFIED: audit.EXCHANGE_SHARDS,
+    pb.AUDIT_STREAM_EXCHANGES: audit.EXCHANGE_SHARDS,
+    pb.AUDIT_STREAM_ADMIN: (audit.ADMIN,),
 }
 
 
@@ -58,7 +58,7 @@ def _check(request: pb.ListAuditEventsRequest) -> None:
     violations.check(
         "position",
         "expected the next_position of an answer",
-        holds=not request.position or is_position(request.position),
+        holds=not request.position or is_position(request.position, _STREAMS.get(request.stream, ())),
     )
     violations.check(
         "start_time",

@@ -62,6 +62,8 @@ if type(sum) == 'table' and sum.err then
 end
 return sum
 """
+ENTRY_BYTES: Final = 64
+"""Bytes that each entry of a stream counts beyond its text."""
 # One command and one answer for many entries. Each entry has the sum of bytes up to it, so the size of the stream is
 # the difference of two entries: this needs no second key, and stays right if an operator trims or deletes the stream.
 # Entries from older versions have no sum; they count as nothing, and go with the number of entries.
@@ -74,7 +76,7 @@ local function sum(entries)
 end
 local total = sum(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', '1'))
 for i = 3, #ARGV do
-    total = total + #ARGV[i] + 64
+    total = total + #ARGV[i] + ENTRY_BYTES
     redis.call('XADD', KEYS[1], 'MAXLEN', '~', most, '*', 'event', ARGV[i], 'sum', string.format('%.0f', total))
 end
 for _ = 1, 2 * added + 16 do -- bounded: where the limit was lowered, a few with each call
@@ -83,6 +85,15 @@ for _ = 1, 2 * added + 16 do -- bounded: where the limit was lowered, a few with
     redis.call('XDEL', KEYS[1], oldest[1][1])
 end
 return added
+""".replace("ENTRY_BYTES", str(ENTRY_BYTES))
+# Drops the first entries of a stream that are older than a position, so many at most. The stream stays, even if it is
+# empty: its last id stays with it, and later ones are greater.
+DROP_BEFORE: Final = """
+local gone = 0
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '(' .. ARGV[1], 'COUNT', ARGV[2])) do
+    gone = gone + redis.call('XDEL', KEYS[1], entry[1])
+end
+return gone
 """
 # A stream without a limit, which is kept for at least the given time after each call. Answers the number of entries.
 APPEND_FOR: Final = """

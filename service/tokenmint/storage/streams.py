@@ -1,9 +1,10 @@
-"""Reading a stream that :meth:`Store.append` writes, page by page, onwards or backwards."""
+"""Reading streams that :meth:`Store.append` writes: a page of one, or ranges of several at once."""
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tokenmint.storage import scripts
 from tokenmint.storage.redis import Store
@@ -28,6 +29,40 @@ class Page:
     """Whether entries between the asked position and this page are gone."""
 
 
+class Range(NamedTuple):
+    """A range of the stream ``key`` that is read onwards from ``start``; without it backwards, down to ``bottom``."""
+
+    key: str
+    most_entries: int
+    most_bytes: int
+    start: str = ""
+    """The position of the first entry onwards."""
+    skipped: str = ""
+    """A position that is left out: onwards ``start``, backwards the one before which the range ends ("": its end)."""
+    bottom: str = ""
+    """The position after which a range that is read backwards begins."""
+
+
+class Part(NamedTuple):
+    """Entries of a range, in the order in which they were read, each with its position."""
+
+    entries: tuple[tuple[str, bytes], ...]
+    more: bool
+    """Whether the range has further entries."""
+    before: bool
+    """Whether the stream has an entry at the start of the range, or before it."""
+    last: str
+    """The position of the stream's last entry; "" of an empty stream."""
+
+
+class Oldest(NamedTuple):
+    """The oldest entry of a stream."""
+
+    position: str
+    dropped: bool
+    """Whether the stream had older ones, which are gone."""
+
+
 def is_position(text: str) -> bool:
     """Return whether ``text`` has the form of a position: the server's milliseconds, and a number within them."""
     found = _POSITION.fullmatch(text)
@@ -39,23 +74,6 @@ def _canonical(position: str) -> str:
     return "-".join(str(int(part)) for part in position.split("-")) if position else ""
 
 
-def at(seconds: float) -> str:
-    """Return the position of an entry that would be the first at this time of the server's clock (Unix seconds)."""
-    return f"{max(0, int(seconds * 1000))}-0"
-
-
-async def newest(store: Store, key: str, *, most_entries: int, most_bytes: int) -> Page:
-    """Return the newest entries of the stream ``key``. Raises as :func:`after`."""
-    page, _, _, last = await _read(store, key, "", "", most_entries, most_bytes)
-    return Page(page[::-1], last or BEGINNING)
-
-
-async def since(store: Store, key: str, start: str, *, most_entries: int, most_bytes: int) -> Page:
-    """Return the first entries from the position ``start`` on, itself included. Raises as :func:`after`."""
-    page, more, _, last = await _read(store, key, start, "", most_entries, most_bytes)
-    return Page(page, page[-1][0] if page else last or BEGINNING, more)
-
-
 async def after(store: Store, key: str, position: str, *, most_entries: int, most_bytes: int) -> Page:
     """Return the first entries after ``position``.
 
@@ -65,42 +83,57 @@ async def after(store: Store, key: str, position: str, *, most_entries: int, mos
         StoreUnavailable: the store can't be read.
         CorruptRecord: the key holds something else than a stream.
     """
-    page, more, before, _ = await _read(store, key, position, position, most_entries, most_bytes)
-    gap = bool(page) and not before and position != BEGINNING
-    return Page(page, page[-1][0] if page else position, more, gap)
+    [part] = await read(store, [Range(key, most_entries, most_bytes, position, position)])
+    gap = bool(part.entries) and not part.before and position != BEGINNING
+    return Page(part.entries, part.entries[-1][0] if part.entries else position, part.more, gap)
 
 
-async def backwards(
-    store: Store, key: str, *, count: int, before: str = "", after: str = ""
-) -> tuple[list[tuple[str, bytes]], bool]:
-    """Return at most ``count`` entries, the newest first, each with its position, and whether there are further ones.
+async def oldest(store: Store, key: str) -> Oldest | None:
+    """Return the oldest entry of the stream ``key``, which :meth:`Store.append` wrote; None if it has none.
 
-    ``before`` and ``after`` are positions, both exclusive; "": no bound. An entry of another form is read as empty.
-    Beyond its first entry, a page has at most ``LONGEST`` bytes: another program may write entries of any size.
-
-    Raises:
-        ValueError: a bound is not a position.
-        As :func:`after`.
+    Raises as :func:`after`.
     """
-    if any(bound and not is_position(bound) for bound in (before, after)):
-        raise ValueError("not a position")
-    page, more, _, _ = await _read(store, key, "", before, count, LONGEST, after)
-    return list(page), more
-
-
-async def _read(
-    store: Store, key: str, start: str, skipped: str, most_entries: int, most_bytes: int, bottom: str = ""
-) -> tuple[tuple[tuple[str, bytes], ...], bool, bool, str]:
-    """Return entries, whether there are later ones, whether there is one at or before the start, and the last place.
-
-    Without a ``start`` it reads backwards, from ``skipped`` or the end, down to ``bottom``; both are left out.
-    """
-    start, skipped, bottom = map(_canonical, (start, skipped, bottom))
-    arguments = (start, skipped, most_entries, most_bytes, LONGEST, bottom)
     full = store.prefix + key
     with store.server.translated(writes=False, record=full):
         async with asyncio.timeout(store.options.read_timeout):
-            reply: Any = await store.server.client.eval(scripts.READ_STREAM, 1, full, *arguments)
-            flat, more, before, last = reply
-            places = (place.decode() for place in flat[::2])
-            return tuple(zip(places, flat[1::2], strict=True)), bool(more), bool(before), last.decode()
+            entries: Any = await store.server.client.xrange(full, count=1)
+            if not entries:
+                return None
+            place, fields = entries[0]
+            total = fields.get(b"sum", b"")
+            first = len(fields.get(b"event", b"")) + scripts.ENTRY_BYTES
+            return Oldest(place.decode(), total.isdigit() and int(total[:20]) > first)
+
+
+async def read(store: Store, asked: Sequence[Range]) -> list[Part]:
+    """Read ranges of several streams, in one round trip to each server that has some. Raises as :func:`after`."""
+    if not asked:
+        return []
+    full = [store.prefix + one.key for one in asked]
+    with store.server.translated(writes=False, record=full[0] if len(full) == 1 else ""):
+        async with asyncio.timeout(store.options.read_timeout):
+            if len(asked) == 1:
+                command = (scripts.READ_STREAM, 1, full[0], *_arguments(asked[0]))
+                return [_part(await store.server.client.eval(*command))]
+            pipeline: Any = store.server.client.pipeline(transaction=False)
+            for key, one in zip(full, asked, strict=True):
+                pipeline.eval(scripts.READ_STREAM, 1, key, *_arguments(one))
+            replies: list[Any] = await pipeline.execute(raise_on_error=False)
+    parts = []
+    for key, reply in zip(full, replies, strict=True):
+        with store.server.translated(writes=False, record=key, counted=False):
+            if isinstance(reply, Exception):
+                raise reply
+            parts.append(_part(reply))
+    return parts
+
+
+def _arguments(asked: Range) -> tuple[str | int, ...]:
+    start, skipped, bottom = map(_canonical, (asked.start, asked.skipped, asked.bottom))
+    return start, skipped, asked.most_entries, asked.most_bytes, LONGEST, bottom
+
+
+def _part(reply: Any) -> Part:
+    flat, more, before, last = reply
+    places = (place.decode() for place in flat[::2])
+    return Part(tuple(zip(places, flat[1::2], strict=True)), bool(more), bool(before), last.decode())

@@ -15,6 +15,7 @@ from tests.fakes import FakeClock
 
 from tokenmint.admission import audit
 from tokenmint.admission.audit import AuditLimits, AuditTrail
+from tokenmint.admission.audit_stream import BATCH
 from tokenmint.base import logs
 from tokenmint.base.background import Background
 from tokenmint.base.errors import AuditUnavailable, StoreUnavailable
@@ -53,11 +54,11 @@ async def test_a_record_is_in_the_stream_when_it_is_made(store: Store, clock: Fa
 
 async def test_notes_follow_in_their_order(store: Store, clock: FakeClock) -> None:
     trail = AuditTrail(store, clock)
-    for number in range(audit.BATCH + 50):
+    for number in range(BATCH + 50):
         trail.note({"kind": "exchange", "number": number})
     assert await events(store) == []
     await trail.close()
-    assert [event["number"] for event in await events(store)] == list(range(audit.BATCH + 50))
+    assert [event["number"] for event in await events(store)] == list(range(BATCH + 50))
 
 
 async def test_what_can_not_be_recorded_is_an_error_and_notes_wait(store: Store, clock: FakeClock) -> None:

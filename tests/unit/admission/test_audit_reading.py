@@ -10,7 +10,7 @@ from tokenmint.admission import audit_reading
 from tokenmint.admission.audit import EXCHANGES
 from tokenmint.admission.audit_reading import DAY, OTHER, PAGE, Query, RefusalCounts, events, shaped
 from tokenmint.base.errors import CorruptRecord
-from tokenmint.storage import streams
+from tokenmint.storage import merging
 from tokenmint.storage.redis import Store
 
 KNOWN = frozenset({"EXPIRED", "MALFORMED"})
@@ -39,21 +39,21 @@ def counts(store: Store, clock: FakeClock) -> RefusalCounts:
 
 async def test_entries_are_read_newest_first_between_two_ids(store: Store) -> None:
     await store.append("s", [b"a", b"b", b"c", b"d"], most_entries=10, most_bytes=1000, durable=False)
-    whole, _ = await streams.backwards(store, "s", count=10)
+    whole, _, _ = await merging.backwards(store, ("s",), count=10)
     assert [value for _, value in whole] == [b"d", b"c", b"b", b"a"]
     ids = [at for at, _ in whole]
-    between, _ = await streams.backwards(store, "s", count=10, before=ids[0], after=ids[3])
+    between, _, _ = await merging.backwards(store, ("s",), count=10, before=ids[0], after=ids[3])
     assert [value for _, value in between] == [b"c", b"b"]
-    assert [value for _, value in (await streams.backwards(store, "s", count=1))[0]] == [b"d"]
-    assert await streams.backwards(store, "none", count=1) == ([], False)
+    assert [value for _, value in (await merging.backwards(store, ("s",), count=1))[0]] == [b"d"]
+    assert await merging.backwards(store, ("none",), count=1) == ([], False, "")
     with pytest.raises(ValueError, match="not a position"):
-        await streams.backwards(store, "s", count=1, before="+")
+        await merging.backwards(store, ("s",), count=1, before="+")
 
 
 async def test_a_key_of_another_type_is_an_error_that_names_it(store: Store) -> None:
     await store.swap("s", None, b"text")
     with pytest.raises(CorruptRecord):
-        await streams.backwards(store, "s", count=1)
+        await merging.backwards(store, ("s",), count=1)
 
 
 async def test_refusals_are_counted_by_hour_and_day(store: Store, clock: FakeClock, counts: RefusalCounts) -> None:
@@ -119,7 +119,7 @@ async def test_a_count_that_breaks_off_loses_nothing(
     await note(store, *[refused(clock)] * 5)
     await counts.read()
     await note(store, *[refused(clock)] * (PAGE + 5))
-    read, calls = streams.backwards, 0
+    read, calls = merging.backwards, 0
 
     async def breaks(*arguments: Any, **options: Any) -> Any:
         nonlocal calls
@@ -128,7 +128,7 @@ async def test_a_count_that_breaks_off_loses_nothing(
             raise OSError
         return await read(*arguments, **options)
 
-    monkeypatch.setattr(streams, "backwards", breaks)
+    monkeypatch.setattr(merging, "backwards", breaks)
     with pytest.raises(OSError):
         await counts.read()
     assert (await counts.read()).day == {"EXPIRED": PAGE + 10}

@@ -182,6 +182,10 @@ roles = ["king"]
         (MINIMAL + '[clients.web.scopes]\n"https://api" = ["x"]', "the audience has no scope 'x'"),
         (MINIMAL + "[limits]\ntoken_bytes = 65537", "limits.token_bytes"),
         (MINIMAL + "[limits]\ntoken_bytes = 65536", "limits.token_bytes: such a token does not fit"),
+        (MINIMAL + "[audit]\nshards = 25", "audit.shards"),
+        (MINIMAL + "[audit]\nshards = 0", "audit.shards"),
+        (MINIMAL + "[audit]\nshards = 3\nexchange_events = 2999", "audit.exchange_events: each of 3 shards needs room"),
+        (MINIMAL + "[audit]\nshards = 24\nexchange_bytes = 8388608", "audit.exchange_bytes: each of 24 shards needs"),
     ],
 )
 def test_each_problem_has_its_path_and_the_way_out(tmp_path: Path, text: str, expected: str) -> None:

@@ -162,7 +162,7 @@ async def times_when_nothing_is_served(ways: BothWays) -> None:
         assert outcome.answer is None
     audit = parts.audit
     required = type(audit._limits)(required=True)
-    with replaced(audit, "_limits", required), replaced(audit, "_failure", "gone"):
+    with replaced(audit, "_limits", required), replaced(audit._exchanges, "failure", "gone"):
         outcome = await ways.check(request, recognised=False)
         assert outcome.answer is None
 

@@ -6,7 +6,7 @@ import pytest
 from tests.conftest import PATIENT
 
 from tokenmint.base.errors import CorruptRecord, StoreUnavailable
-from tokenmint.storage import streams, urls
+from tokenmint.storage import merging, streams, urls
 from tokenmint.storage.redis import Store
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ async def test_a_page_ends_before_its_limit(store: Store, limits: dict[str, int]
     await fill(store, *entries)
     page = await streams.after(store, "s", streams.BEGINNING, **(ROOM | limits))
     assert ([entry for _, entry in page.entries], page.more) == (entries[:length], length < 120)
-    latest = await streams.newest(store, "s", **(ROOM | limits))
+    latest = await merging.newest(store, ("s",), **(ROOM | limits))
     assert ([entry for _, entry in latest.entries], latest.more) == (entries[-length:], False)
     assert latest.following == latest.entries[-1][0]
 
@@ -55,7 +55,7 @@ async def test_an_entry_beyond_the_limit_has_a_page_of_its_own(store: Store) -> 
 
 
 async def test_the_next_page_has_what_was_appended_meanwhile(store: Store) -> None:
-    empty = await streams.newest(store, "s", **ROOM)
+    empty = await merging.newest(store, ("s",), **ROOM)
     assert (empty.entries, empty.following) == ((), streams.BEGINNING)
     await fill(store, b"1")
     page = await streams.after(store, "s", empty.following, **ROOM)
@@ -70,9 +70,9 @@ async def test_a_page_begins_at_a_time_of_the_stores_clock(store: Store) -> None
     await store.server.client.xadd(store.prefix + "s", {"event": "old"}, id="1000000-0")
     await store.server.client.xadd(store.prefix + "s", {"event": "at"}, id="2000000-0")
     await store.server.client.xadd(store.prefix + "s", {"event": "later"}, id="2000000-1")
-    page = await streams.since(store, "s", streams.at(2000.0), **ROOM)
+    page = await merging.since(store, ("s",), (2_000_000, 0), **ROOM)
     assert [entry for _, entry in page.entries] == [b"at", b"later"]
-    none = await streams.since(store, "s", streams.at(3000.0), **ROOM)
+    none = await merging.since(store, ("s",), (3_000_000, 0), **ROOM)
     assert (none.entries, none.following) == ((), "2000000-1")
 
 
@@ -92,11 +92,11 @@ async def test_foreign_entries_are_read_as_empty_ones(store: Store) -> None:
     name = store.prefix + "s"
     await store.server.client.xadd(name, {"other": "x"})
     await store.server.client.xadd(name, {"event": b"x" * (streams.LONGEST + 1)})
-    page = await streams.newest(store, "s", **ROOM)
+    page = await merging.newest(store, ("s",), **ROOM)
     assert [entry for _, entry in page.entries] == [b"", b""]
     await store.swap("other", None, b"text")
     with pytest.raises(CorruptRecord):
-        await streams.newest(store, "other", **ROOM)
+        await merging.newest(store, ("other",), **ROOM)
 
 
 async def test_a_store_that_is_away_is_told() -> None:
@@ -104,7 +104,7 @@ async def test_a_store_that_is_away_is_told() -> None:
         unused.bind(("127.0.0.1", 0))
         store = Store(urls.parse(f"redis://127.0.0.1:{unused.getsockname()[1]}"), "t:", PATIENT)
         with pytest.raises(StoreUnavailable):
-            await streams.newest(store, "s", **ROOM)
+            await merging.newest(store, ("s",), **ROOM)
         await store.close()
 
 
@@ -122,7 +122,7 @@ async def test_reading_backwards_is_bounded_in_bytes_and_goes_on_where_it_ended(
     await fill(store, b"own", *[b"%01000000d" % number for number in range(6)], b"x" * (streams.LONGEST + 1))
     found, before, more, pages = [], "", True, 0
     while more:
-        page, more = await streams.backwards(store, "s", count=500, before=before)
+        page, more, _ = await merging.backwards(store, ("s",), count=500, before=before)
         assert page
         assert sum(len(entry) for _, entry in page) <= max(streams.LONGEST, len(page[0][1]))
         found += [entry for _, entry in page]
@@ -135,15 +135,15 @@ async def test_reading_backwards_is_bounded_in_bytes_and_goes_on_where_it_ended(
 @pytest.mark.parametrize("after", ["", "0-0", "1-0", f"{2**64 - 1}-{2**64 - 1}"])
 async def test_a_position_at_the_ends_of_the_range_is_a_position(store: Store, before: str, after: str) -> None:
     await fill(store, b"1", b"2")
-    page, more = await streams.backwards(store, "s", count=10, before=before, after=after)
+    page, more, _ = await merging.backwards(store, ("s",), count=10, before=before, after=after)
     everything = before[:2] in ("", "18") and after[:2] != "18"
     assert ([entry for _, entry in page], more) == ([b"2", b"1"] if everything else [], False)
 
 
 async def test_a_position_with_leading_zeros_is_the_same_position(store: Store) -> None:
     await fill(store, b"1", b"2", b"3")
-    first, middle, last = [position for position, _ in (await streams.newest(store, "s", **ROOM)).entries]
+    first, middle, last = [position for position, _ in (await merging.newest(store, ("s",), **ROOM)).entries]
     page = await streams.after(store, "s", f"0{first}", **ROOM)
     assert [entry for _, entry in page.entries] == [b"2", b"3"]
-    between, _ = await streams.backwards(store, "s", count=10, before=f"0{last}", after=f"0{first}")
+    between, _, _ = await merging.backwards(store, ("s",), count=10, before=f"0{last}", after=f"0{first}")
     assert between == [(middle, b"2")]

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from tokenmint.admission import audit_reading
 from tokenmint.admission.access import CONSOLE
+from tokenmint.admission.audit import EXCHANGE_SHARDS
 from tokenmint.admission.audit_reading import Query, RefusalCounts
 from tokenmint.admission.callers import Credentials, Role
 from tokenmint.admission.gate import Call, ClientExchanges, current_operator, log_internal
@@ -33,8 +34,8 @@ from tokenmint.keys.jwks_clients import JwksFetchLog
 from tokenmint.keys.signing_keys import SigningKeys
 from tokenmint.model.policy import Binding
 from tokenmint.model.secret import Secret
+from tokenmint.storage.merging import is_position
 from tokenmint.storage.redis import Store
-from tokenmint.storage.streams import is_position
 from tokenmint.web import credentials
 from tokenmint.web.console import documents, pages
 from tokenmint.web.console.answers import error_answer, json_answer, status_of
@@ -224,7 +225,8 @@ class Console:
             violations.check(name, f"at most {MOST_FILTER} characters", holds=len(texts[name]) <= MOST_FILTER)
         violations.check("outcome", "expected minted, refused or nothing", holds=texts["outcome"] in _OUTCOMES)
         for name in ("before", "after"):
-            violations.check(name, "expected the id of an entry", holds=not texts[name] or is_position(texts[name]))
+            is_place = not texts[name] or is_position(texts[name], EXCHANGE_SHARDS)
+            violations.check(name, "expected the id of an entry", holds=is_place)
         violations.raise_any()
         before, after = texts.pop("before"), texts.pop("after")
         async with self._one_search:

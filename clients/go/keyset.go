@@ -23,6 +23,7 @@ import (
 const (
 	maxKeySetSize = 1 << 20 // bytes
 	maxKeys       = 100
+	maxEntries    = 2000            // of a set that are looked at
 	defaultAge    = 5 * time.Minute // where the answer does not say
 	minAge        = time.Second
 	maxAge        = time.Hour
@@ -213,7 +214,7 @@ func readKeys(body io.Reader) ([]jose.JSONWebKey, error) {
 		return nil, unusable("the answer is not a JSON Web Key Set (RFC 7517)")
 	}
 	var keys []jose.JSONWebKey
-	for _, member := range *set.Keys {
+	for _, member := range (*set.Keys)[:min(len(*set.Keys), maxEntries)] {
 		if len(keys) == maxKeys {
 			break // those that can't be used take no place of one that can
 		}

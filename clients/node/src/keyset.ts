@@ -10,6 +10,7 @@ const MAX_AGE = 3600; // … and at most
 const MAX_STALE = 3600; // seconds after its age for which a set serves while no other can be had
 const MAX_BYTES = 1024 * 1024;
 const MAX_KEYS = 100;
+const MAX_ENTRIES = 2000; // of a set that are looked at
 const MIN_RSA_BITS = 2048; // RFC 7518 section 3.3
 
 /** What tokens can be signed with: a shared secret would let a verifier mint. */
@@ -140,7 +141,7 @@ async function parse(text: string): Promise<Map<string, Key>> {
   }
   if (!Array.isArray(document?.keys)) throw new KeySetUnavailable("the answer is not a JSON Web Key Set (RFC 7517)");
   const keys = new Map<string, Key>();
-  for (const member of document.keys as (JWK | null)[]) {
+  for (const member of (document.keys as (JWK | null)[]).slice(0, MAX_ENTRIES)) {
     if (keys.size === MAX_KEYS) break; // those that can't be used take no place of one that can
     if (typeof member?.kid !== "string" || typeof member.alg !== "string" || keys.has(member.kid)) continue;
     if (!ASYMMETRIC.has(member.alg) || "d" in member || (member.use ?? "sig") !== "sig" || rsaBits(member) < MIN_RSA_BITS) {

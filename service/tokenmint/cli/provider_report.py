@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -19,6 +19,8 @@ from tokenmint.exchange.explain import Outcome
 from tokenmint.verification.answers import Answer
 from tokenmint.verification.jwk import VerificationKey
 from tokenmint.verification.provider import Provider
+
+MOST_UNUSED: Final = 20  # reasons in the report for people
 
 
 def as_document(trial: Trial) -> dict[str, Any]:
@@ -80,8 +82,11 @@ def print_report(trial: Trial) -> None:
     ]
     print()
     print_table(("key", "type", "algorithms", "state"), rows, "no keys", folded=("algorithms", "state"))
-    for reason in status.skipped if status is not None else ():
+    skipped = status.skipped if status is not None else ()
+    for reason in skipped[:MOST_UNUSED]:
         print(f"not used: {plain(reason)}")
+    if len(skipped) > MOST_UNUSED:
+        print(f"not used: {len(skipped) - MOST_UNUSED} more, which -o json lists")
     if trial.steps:
         print()
         steps = [(step.name, state(str(step.outcome)), step.reason, step.detail) for step in trial.steps]

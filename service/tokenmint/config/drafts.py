@@ -14,6 +14,7 @@ from tokenmint.base.foreign_text import LONG, SHORT, clipped
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.config.document import PLACEHOLDER
 from tokenmint.config.entries import Entry, Parameter
+from tokenmint.config.entry_values import contradictions
 from tokenmint.model.tokens import JsonValue
 from tokenmint.verification.jwk import ALGORITHMS
 
@@ -46,7 +47,7 @@ def recognised(issuer: str, entries: Mapping[str, Entry]) -> list[Recognised]:
     for name, entry in entries.items():
         for template in entry.issuers:
             values = _values(template.issuer, issuer, entry)
-            if values is not None:
+            if values is not None and not contradictions(entry, {key: (value,) for key, value in values.items()}):
                 match = Recognised(name, entry, values, _is_certain(template.issuer, values, entry))
                 required = sum(parameter.required for parameter in entry.parameters.values())
                 found.append((not match.certain, len(values), required + len(entry.require_one_of), match))

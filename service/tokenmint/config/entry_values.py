@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from tokenmint.config.document import PLACEHOLDER
 from tokenmint.config.entries import Entry, Parameter
 from tokenmint.config.provider_keys import fill
 from tokenmint.config.provider_requests import Problem
@@ -44,9 +45,18 @@ def values_of(entry: Entry, given: dict[str, object]) -> EntryValues:
     if entry.require_one_of and not any(key in found.values.keys() | wrong for key in entry.require_one_of):
         names = ", ".join(entry.require_one_of)
         found.problems.append(("", f"one of {names} is required: without it tokens of any tenant are accepted"))
-    for key, parameter in entry.parameters.items():
-        found.problems += [(key, text) for text in _contradictions(parameter, found.values.get(key, ()), found.values)]
+    found.problems += contradictions(entry, found.values)
     return found
+
+
+def contradictions(entry: Entry, values: Mapping[str, tuple[str, ...]]) -> list[Problem]:
+    """Return the problems of values that contradict each other. Undecided ones contradict nothing."""
+    decided = {key: items for key, items in values.items() if PLACEHOLDER not in items}
+    return [
+        (key, text)
+        for key, parameter in entry.parameters.items()
+        for text in _contradictions(parameter, decided.get(key, ()), decided)
+    ]
 
 
 def _contradictions(parameter: Parameter, items: Collection[str], values: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -85,7 +85,10 @@ def shared_proxy(table: ProxyTable, base: Path, environ: Mapping[str, str], prob
 
 def proxy_url(text: str) -> HttpUrl:
     """Read the URL of a proxy. Raises ``BadUrl``."""
-    url = HttpUrl.parse(text if "://" in text else f"http://{text}")
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme not in ("http", "https"):
+        raise BadUrl("a proxy of another kind is not supported: expected http://host:port or https://host:port")
+    url = HttpUrl.parse(text if separator else f"http://{text}")
     if url.target != "/":
         raise BadUrl("a proxy has no path: expected http://host:port or https://host:port")
     return url

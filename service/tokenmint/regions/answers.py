@@ -71,7 +71,7 @@ class RegionAnswers:
             generation=ring.generation,
             as_of=as_of,
             max_lifetime=ring.max_lifetime,
-            keys=_keys(ring, options.name),
+            keys=keys_to_tell(ring, options.name),
             revoked={key_id: time for time, key_id in gone[:MOST_REVOKED] if key_id.startswith(own)},
             given_up=tuple(one.statement for _, one in sorted(self._regions.given_up.items())),
             page=RevocationPage(current, _texts(page), page.following, page.more),
@@ -104,7 +104,7 @@ class RegionAnswers:
             raise RegionRefused("the request is too old, or a clock is wrong")
 
 
-def _keys(ring: KeyRing, region: str) -> tuple[RegionKey, ...]:
+def keys_to_tell(ring: KeyRing, region: str) -> tuple[RegionKey, ...]:
     """Return the published keys of a region, the oldest first. Of too many, the others get those they need most."""
     own = [key for key in own_keys(ring) if parts_of(key.key_id)[0] == region]
     needed = {key.key_id for key in by_need(own)[:MOST_KEYS]}

@@ -19,6 +19,7 @@ from tests.tls import Authority, authority
 from typer.testing import CliRunner
 
 from tokenmint.cli import app, run
+from tokenmint.cli.provider_report import MOST_UNUSED
 
 pytestmark = pytest.mark.slow
 
@@ -384,3 +385,11 @@ def test_config_check_warns_of_unused_keys_and_prints_one_document(trials: Trial
         assert (found.status, found.err) == (0, "")
         reason = "key 1: its kty is none of RSA, EC, OKP"
         assert found.document["warnings"] == [f"providers.idp.{key}: {reason}", f"clients.c.jwks_file: {reason}"]
+
+
+def test_of_many_unused_keys_people_see_the_first_and_scripts_see_all(trials: Trials, idp: Documents) -> None:
+    idp.served["/jwks"] = json.dumps({"keys": [*([1] * 300), jwk(rsa_key(), kid="k1")]}).encode()
+    text = trials("idp", output="text").out
+    assert text.count("not used: key ") == MOST_UNUSED
+    assert f"not used: {300 - MOST_UNUSED} more, which -o json lists" in text
+    assert len(trials("idp").document["unused_keys"]) == 300

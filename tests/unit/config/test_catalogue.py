@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from tests.issuer import Issuer
 from tests.unit.verification.catalogued import accepted, check_documentation, checks_without_a_token, refused
 
+from tokenmint.config.document import PLACEHOLDER
+from tokenmint.config.drafts import recognised
 from tokenmint.config.entries import Entry, catalogue, read_catalogue
 from tokenmint.config.examples import DocumentedEntry, documentation, read_documentation
 from tokenmint.config.providers import judge_provider
@@ -257,3 +259,15 @@ def test_a_host_of_b2c_is_the_tenants_or_a_custom_one(host: str, good: bool) -> 
     found = judge_provider("p", {**table, "host": host, "tenant": "Contoso"}, own_issuer="https://me.example").problems
     contradiction = f"providers.p.host: {host!r} contradicts tenant = 'Contoso': the sign-in host"
     assert [line.startswith(contradiction) for line in found] == ([] if good else [True])
+
+
+def test_an_issuer_whose_parts_contradict_each_other_is_not_the_entrys() -> None:
+    place = "https://cognito-idp.eu-west-1.amazonaws.com"
+    [found] = recognised(f"{place}/eu-west-1_Abc", catalogue())
+    assert found.values == {"region": "eu-west-1", "user_pool": "eu-west-1_Abc"}
+    assert recognised(f"{place}/eu-central-1_Abc", catalogue()) == []
+
+
+def test_a_value_that_is_not_decided_contradicts_nothing() -> None:
+    table = {**table_of("azure-b2c", catalogue()["azure-b2c"]), "tenant": PLACEHOLDER}
+    assert judge_provider("p", table, own_issuer="https://me.example").problems == ()

@@ -154,7 +154,7 @@ def test_the_environment_is_read_where_the_configuration_says_so(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "environ", "expected"),
     [
-        ('url = "ftp://proxy.example"', {}, "proxy.url: expected a URL"),
+        ('url = "ftp://proxy.example"', {}, "proxy.url: a proxy of another kind"),
         (
             f'url = "http://svc:{CANARY}@proxy.example"',
             {},
@@ -166,7 +166,11 @@ def test_the_environment_is_read_where_the_configuration_says_so(tmp_path: Path)
         ('url = "http://p.example"\nusername = "u"\npassword_file = "none"', {}, "proxy.password_file: "),
         ('url = "http://p.example"\nca_file = "ca"', {}, "proxy.ca_file: is for TLS to the proxy"),
         ('url = "https://p.example"\nca_file = "pw"', {}, "proxy.ca_file: "),
-        ("environment = true", {"HTTPS_PROXY": f"socks5://svc:{CANARY}@p.example"}, "HTTPS_PROXY: expected a URL"),
+        (
+            "environment = true",
+            {"HTTPS_PROXY": f"socks5://svc:{CANARY}@p.example"},
+            "HTTPS_PROXY: a proxy of another kind",
+        ),
     ],
 )
 def test_what_is_no_proxy_is_told_and_never_shown(
@@ -192,7 +196,9 @@ def test_an_entry_of_no_proxy_that_matches_nothing_is_told(tmp_path: Path, entry
 
 
 def test_a_providers_own_proxy_that_is_none_is_told(tmp_path: Path) -> None:
-    assert problems(tmp_path, provider(proxy="socks5://p.example"))[0].startswith("providers.idp.proxy: expected a URL")
+    assert problems(tmp_path, provider(proxy="socks5://p.example"))[0].startswith(
+        "providers.idp.proxy: a proxy of another kind is not supported: expected http://host:port or https://host:port"
+    )
 
 
 def test_clients_keys_are_fetched_through_the_proxy(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tokenmint.keys.publication import Publication
 from tokenmint.keys.published import MOST_KEPT, NO_REGIONS, own_keys, publish
 from tokenmint.keys.schedule import Schedule
 from tokenmint.keys.types import KeyRing, KeyState, RegionKey, RegionKeys, SigningKey
-from tokenmint.regions.answers import _keys
+from tokenmint.regions.answers import keys_to_tell
 from tokenmint.regions.document import MOST_KEYS
 
 SCHEDULE: Final = Schedule()
@@ -87,9 +87,9 @@ def test_operators_are_told_of_a_set_that_verifiers_do_not_keep_whole() -> None:
 
 def test_the_other_regions_are_told_of_the_keys_that_they_need_most() -> None:
     own = ring("eu", 30)
-    told = _keys(own, "eu")
+    told = keys_to_tell(own, "eu")
     assert len(told) == MOST_KEYS
     assert signing(own) <= {key.key_id for key in told}
     ordered = [key.key_id for key in own_keys(own)]
     assert [ordered.index(key.key_id) for key in told] == sorted(ordered.index(key.key_id) for key in told)
-    assert _keys(own, "us") == ()
+    assert keys_to_tell(own, "us") == ()

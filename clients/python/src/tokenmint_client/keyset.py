@@ -20,6 +20,7 @@ MIN_AGE: Final = 1.0  # seconds that any set is kept, at least
 MAX_AGE: Final = 3600.0  # … and at most
 MAX_STALE: Final = 3600.0  # seconds after its age for which a set serves while no other can be had
 MAX_KEYS: Final = 100
+MAX_ENTRIES: Final = 2000  # of a set that are looked at
 MIN_RSA_BITS: Final = 2048  # RFC 7518 section 3.3
 ASYMMETRIC: Final = frozenset(
     {"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"}
@@ -141,7 +142,7 @@ def _parse(body: bytes) -> dict[str, jwt.PyJWK]:
     if not isinstance(members, list):
         raise KeySetUnavailable("the answer is not a JSON Web Key Set (RFC 7517)")
     keys: dict[str, jwt.PyJWK] = {}
-    for member in members:
+    for member in members[:MAX_ENTRIES]:
         if len(keys) == MAX_KEYS:
             break  # those that can't be used take no place of one that can
         if _is_wanted(member) and member["kid"] not in keys:

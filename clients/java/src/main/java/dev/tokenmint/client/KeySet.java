@@ -23,6 +23,7 @@ import java.util.concurrent.locks.ReentrantLock;
 /** The JWK set at a URL, kept for as long as its headers say. */
 final class KeySet {
     private static final int MAX_KEYS = 100;
+    private static final int MAX_ENTRIES = 2000; // of a set that are looked at
     private static final int MIN_RSA_BITS = 2048; // RFC 7518 section 3.3
     private static final Duration DEFAULT_AGE = Duration.ofMinutes(5); // where the answer does not say
     private static final Duration MIN_AGE = Duration.ofSeconds(1);
@@ -147,7 +148,7 @@ final class KeySet {
     private static List<JWK> read(byte[] text) throws IOException {
         Map<String, JWK> keys = new LinkedHashMap<>();
         List<?> members = members(new String(text, StandardCharsets.UTF_8));
-        for (Object member : members) {
+        for (Object member : members.subList(0, Math.min(members.size(), MAX_ENTRIES))) {
             if (keys.size() == MAX_KEYS) {
                 break; // those that can't be used take no place of one that can
             }

@@ -7,13 +7,14 @@ which every change at home raises. So an older record changes nothing, in any or
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 import orjson
 
 from tokenmint.base.clock import Clock
-from tokenmint.base.errors import Conflict, CorruptRecord
+from tokenmint.base.errors import Conflict, CorruptRecord, RevocationsFull
 from tokenmint.model.copies import ProfilePage
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.profiles.erasure import Erasures
@@ -93,12 +94,15 @@ class ProfileCopies:
     async def _take(self, home: str, text: str, *, room: bool) -> bool:
         """Take over a record; return whether its principal, or its marker, is new."""
         told = self._parsed(text)
-        if told is None:
-            self.refused[home] += 1
-            return False
-        if isinstance(told, tuple):
-            return await self._unlink(home, *told, room=room)
-        return await self._copy(home, told, room=room)
+        try:
+            if isinstance(told, tuple):
+                return await self._unlink(home, *told, room=room)
+            if told is not None:
+                return await self._copy(home, told, room=room)
+        except CorruptRecord:  # it is refused here in any case, and keeps no other record from being copied
+            pass
+        self.refused[home] += 1
+        return False
 
     def _parsed(self, text: str) -> tuple[Identity, str] | Profile | Tombstone | None:
         """Return a record, or an unlinked identity and its principal; None: it is not accepted."""
@@ -117,8 +121,10 @@ class ProfileCopies:
             record = parse_record(value["principal"], raw)
         except (ValueError, TypeError, KeyError, AttributeError, CorruptRecord):
             return None
-        if isinstance(record, Unregistered) or time_of(record) > self._clock.now() + self._skew:
+        if isinstance(record, Unregistered):
             return None
+        if time_of(record) > self._clock.now() + self._skew and not _is_ended(record):
+            return None  # is a clock wrong? What refuses somebody counts all the same
         profile = record if isinstance(record, Profile) else Profile(record.principal, record.identities)
         return None if profile_violations(profile) else record
 
@@ -205,7 +211,8 @@ class ProfileCopies:
     async def _end_just_in_time(self, mine: Record, *, orphaned: bool = False) -> None:
         own = not mine.home and is_just_in_time(mine.principal)
         if (own or orphaned) and isinstance(mine, Profile) and not mine.disabled:
-            await self._profiles.update(mine.principal, disabled=True)
+            with suppress(RevocationsFull):  # the principal is disabled, and other ends do not wait for room
+                await self._profiles.update(mine.principal, disabled=True)
 
     # --- an identity ---------------------------------------------------------------------------------------------
 

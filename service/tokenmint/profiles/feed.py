@@ -59,7 +59,7 @@ class ProfileFeed:
 
         Raises:
             StoreUnavailable: the store can't be read.
-            CorruptRecord: a record, or a stream, is of another type.
+            CorruptRecord: a stream is of another type.
         """
         return await self._all(place) if part is Part.ALL else await self._changes(part, place)
 
@@ -97,8 +97,10 @@ class ProfileFeed:
         absent: list[str] = []
         left: list[str] = []
         for key, raw in zip(keys, answers, strict=True):
-            if isinstance(raw, StoreUnavailable | CorruptRecord):
+            if isinstance(raw, StoreUnavailable):
                 raise raw
+            if isinstance(raw, CorruptRecord):
+                continue  # nobody can read it: it keeps no other record from being told
             if raw is None:
                 absent.append(key)
             elif _is_told(raw) and not found.add(raw):

@@ -269,7 +269,7 @@ async def test_an_identity_that_two_regions_saw_at_once_is_refused_in_both_once_
         b"{", b"[]", b"1", b"{}", json.dumps({"v": 1, "principal": "ada"}).encode(),
         dump_profile(Profile("ada", home="us")), dump_profile(Profile("ada", update_time=1_900_000_000.0)),
         dump_profile(Profile("a b")), dump_profile(Profile("ada", roles=("x",) * 65)),
-        dump_profile(Profile("ada", (Identity("a/b", "x"),))), dump_tombstone(Tombstone("ada", (), 1_900_000_000.0)),
+        dump_profile(Profile("ada", (Identity("a/b", "x"),))),
         dump_profile(Profile("ada", claims={"sub": "root"})), dump_link(X, IndexEntry("ada")),
         dump_link(X, IndexEntry("a b", unlinked=True)), b'{"v":1,"unlinked":true}', b'{"v":1,"principal":["ada"]}',
         dump_profile(Profile("ada"))[:-1] + b',"registered":false}',
@@ -279,6 +279,36 @@ async def test_a_record_that_no_region_would_write_is_refused(us: Place, record:
     assert await told(us, record) == 1
     _, keys = await us.store.scan("*", "", 1000)
     assert keys == []
+
+
+async def test_the_end_of_a_principal_counts_though_a_clock_is_wrong(world: World, us: Place) -> None:
+    await told(us, dump_profile(Profile("ada", (X,), update_time=world.clock.now())))
+    assert await told(us, dump_tombstone(Tombstone("ada", (X,), world.clock.now() + 9000))) == 0
+    assert not await us.serves(X)
+
+
+async def test_a_foreign_value_in_a_store_keeps_no_other_record_from_being_copied(
+    world: World, eu: Place, us: Place
+) -> None:
+    for place, name in ((eu, "a"), (us, "b")):
+        await place.store.server.client.lpush(f"{place.store.prefix}profile:{name}", "x")
+        await place.store.append(feed.CHANGES, [b"profile:a"], most_entries=9, most_bytes=999, durable=False)
+    for name in ("b", "c"):
+        await eu.profiles.create(Profile(name))
+    await world.pull("us", "eu")
+    assert await us.record("c") is not None
+    assert us.copies.refused["eu"] >= 1
+
+
+async def test_a_full_log_of_revocations_keeps_no_end_from_counting(world: World, eu: Place, us: Place) -> None:
+    name = just_in_time_principal(X)
+    for place in (eu, us):
+        await place.see(X)
+    assert us.profiles._ends._log is not None
+    us.profiles._ends._log._most = 0
+    await eu.profiles.update(name, disabled=True)
+    await world.pull("us", "eu")
+    assert not await us.serves(X)
 
 
 async def test_a_region_can_not_fill_the_store(world: World, us: Place) -> None:

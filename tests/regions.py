@@ -101,15 +101,18 @@ def write_files(directory: Path, pems: dict[str, bytes], identities: dict[str, I
         (directory / f"{name}.jwks.json").write_text(json.dumps({"keys": [identity.public_jwk]}))
 
 
-def table(own: str, ports: dict[str, int], cut: str = "2m") -> str:
+def table(own: str, ports: dict[str, int], cut: str = "2m", *, profiles: bool = False) -> str:
     """Return the configuration of a region; ``ports``: the ports of the links to the others."""
+    copied = "profiles = true\n" if profiles else ""
     others = "".join(OTHER.format(name=name, port=port) for name, port in ports.items())
-    return TABLE.format(name=own, cut=cut) + others
+    return TABLE.format(name=own, cut=cut) + copied + others
 
 
 @asynccontextmanager
-async def federation(serve: Serve, names: Iterable[str] = ("eu", "us"), cut: str = "2m") -> AsyncIterator[Federation]:
-    """Run regions, each with a store, a directory and a clock of its own."""
+async def federation(
+    serve: Serve, names: Iterable[str] = ("eu", "us"), cut: str = "2m", *, profiles: bool = False
+) -> AsyncIterator[Federation]:
+    """Run regions, each with a store, a directory and a clock of its own; ``profiles``: they copy profiles."""
     names = list(names)
     made = {name: make_identity(name) for name in (*names, AUTHORITY)}
     pems = {name: pem for name, (pem, _) in made.items()}
@@ -132,7 +135,7 @@ async def federation(serve: Serve, names: Iterable[str] = ("eu", "us"), cut: str
                 entropy=FakeEntropy(seed),
             )
             ports = {other: link.port for (one, other), link in links.items() if one == name}
-            rigs[name] = await closing.enter_async_context(own(table(name, ports, cut)))
+            rigs[name] = await closing.enter_async_context(own(table(name, ports, cut, profiles=profiles)))
             for (_, other), link in links.items():
                 if other == name:
                     link.lead_to(int(rigs[name].app.listen["http"].rpartition(":")[2]))

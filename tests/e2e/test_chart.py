@@ -30,7 +30,7 @@ LATER = {
     "tokenmint_certificate_expiry_seconds", "tokenmint_http_limits_total", "tokenmint_calls_not_begun_total",
     "tokenmint_signals_total", "tokenmint_status_lists", "tokenmint_status_list_names",
     "tokenmint_status_lists_age_seconds", "tokenmint_region_keys_age_seconds",
-    "tokenmint_region_revocations_age_seconds",
+    "tokenmint_region_revocations_age_seconds", "tokenmint_region_profiles_age_seconds",
 }  # fmt: skip
 """Metrics without a sample in a service without TLS, signals, status lists and other regions, whose limits nobody met:
 their description is enough."""

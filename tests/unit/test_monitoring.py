@@ -25,7 +25,7 @@ WANTED = {
     "TokenmintKeysNotConfirmed", "TokenmintProviderStale", "TokenmintRefusalsJump", "TokenmintRotationBlocked",
     "TokenmintCertificateNearEnd", "TokenmintClockDiffers", "TokenmintAuditDropped", "TokenmintStoreNotDurable",
     "TokenmintRevocationsStale", "TokenmintStatusListsStale", "TokenmintSignalsSilent", "TokenmintSignalsRefused",
-    "TokenmintEdgeRevocationsLate", "TokenmintEdgeUpstreamAway",
+    "TokenmintEdgeRevocationsLate", "TokenmintRegionProfilesLate", "TokenmintEdgeUpstreamAway",
 }  # fmt: skip
 BOARDS = {"overview", "keys", "providers", "clients", "revocations", "sidecars"}
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)

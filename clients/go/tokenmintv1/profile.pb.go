@@ -48,7 +48,13 @@ type Profile struct {
 	// When the profile was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// A validator of this version of the profile.
-	Etag          string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
+	// The region that the profile is a read-only copy of. Empty: it is of the
+	// region that answers. Output only.
+	HomeRegion string `protobuf:"bytes,10,opt,name=home_region,json=homeRegion,proto3" json:"home_region,omitempty"`
+	// Only of a copy, by GetProfile: it has every change at home up to this time.
+	// Not set: not every profile of that region was copied yet. Output only.
+	CopiedTime    *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=copied_time,json=copiedTime,proto3" json:"copied_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -146,6 +152,20 @@ func (x *Profile) GetEtag() string {
 	return ""
 }
 
+func (x *Profile) GetHomeRegion() string {
+	if x != nil {
+		return x.HomeRegion
+	}
+	return ""
+}
+
+func (x *Profile) GetCopiedTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CopiedTime
+	}
+	return nil
+}
+
 // A principal as one provider names it.
 type Identity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -208,7 +228,7 @@ var File_tokenmint_v1_profile_proto protoreflect.FileDescriptor
 
 const file_tokenmint_v1_profile_proto_rawDesc = "" +
 	"\n" +
-	"\x1atokenmint/v1/profile.proto\x12\ftokenmint.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x03\n" +
+	"\x1atokenmint/v1/profile.proto\x12\ftokenmint.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x04\n" +
 	"\aProfile\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x126\n" +
 	"\n" +
@@ -222,7 +242,12 @@ const file_tokenmint_v1_profile_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x12\n" +
-	"\x04etag\x18\t \x01(\tR\x04etag\"@\n" +
+	"\x04etag\x18\t \x01(\tR\x04etag\x12\x1f\n" +
+	"\vhome_region\x18\n" +
+	" \x01(\tR\n" +
+	"homeRegion\x12;\n" +
+	"\vcopied_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"copiedTime\"@\n" +
 	"\bIdentity\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x18\n" +
 	"\asubject\x18\x02 \x01(\tR\asubjectB\xa2\x01\n" +
@@ -253,11 +278,12 @@ var file_tokenmint_v1_profile_proto_depIdxs = []int32{
 	3, // 2: tokenmint.v1.Profile.tokens_valid_after_time:type_name -> google.protobuf.Timestamp
 	3, // 3: tokenmint.v1.Profile.create_time:type_name -> google.protobuf.Timestamp
 	3, // 4: tokenmint.v1.Profile.update_time:type_name -> google.protobuf.Timestamp
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	3, // 5: tokenmint.v1.Profile.copied_time:type_name -> google.protobuf.Timestamp
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_tokenmint_v1_profile_proto_init() }

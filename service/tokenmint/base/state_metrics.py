@@ -47,6 +47,8 @@ _GAUGES: Final = (
      "livemax", ("region",)),
     ("tokenmint_region_revocations_age_seconds",
      "Seconds since another region's revocations were known to be complete", "livemax", ("region",)),
+    ("tokenmint_region_profiles_age_seconds",
+     "Seconds since the copies of another region's profiles were known to be complete", "livemax", ("region",)),
     ("tokenmint_region_longest_cut_seconds",
      "Seconds for which a region may be cut off from new keys of another one", "livemax", ()),
     ("tokenmint_regions_given_up", "Regions that were given up", "livemax", ()),
@@ -119,6 +121,9 @@ class StateMetrics:
         self._counter("tokenmint_store_errors", "Operations of the store that failed, by reason", "reason")
         self._counter(
             "tokenmint_spans", "Spans, by outcome: sent, dropped (no room), refused by the collector", "outcome"
+        )
+        self._counter(
+            "tokenmint_region_profiles_refused", "Records of another region that were not taken over", "region"
         )
         self._counter("tokenmint_near_cache", "Reads of profiles and identities, by outcome", "outcome")
 

@@ -42,6 +42,7 @@ def region_options(file: File, base: Path, proxy: Proxy | None, problems: list[s
         name=table.name or "",
         poll=table.poll,
         longest_cut=table.longest_cut if table.others else 0.0,
+        profiles=table.profiles and bool(table.others),
         identity=files.identity("regions.key_file", table.key_file),
         authority=files.keys("regions.authority_file", table.authority_file),
         others=MappingProxyType(others),

@@ -32,4 +32,6 @@ class RegionsTable(Table):
     """L: the longest time for which a region may be cut off from new keys of another one."""
     poll: Annotated[Seconds, Field(ge=0.1, le=60)] = 1.0
     """The time between two pulls from each other region."""
+    profiles: bool = False
+    """Whether profiles have a home region, and are copied to the others."""
     others: dict[Name, OtherRegionTable] = Field(default_factory=dict)

@@ -13,6 +13,7 @@ from tokenmint.base.errors import NotFound, RevocationsFull
 from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.issued.store import IssuedStore
 from tokenmint.model.policy import Audience
+from tokenmint.profiles.refusals import Elsewhere
 from tokenmint.profiles.resolve import is_just_in_time
 from tokenmint.profiles.store import ProfileStore
 from tokenmint.profiles.unregistered import UnregisteredPrincipals
@@ -67,6 +68,8 @@ class MassRevocation:
             return Revoked(await self.profiles.revoke_tokens(principal))
         except NotFound:
             pass
+        except Elsewhere:  # the log reaches its home, and every other region
+            return await self._revoke([(Kind.PRINCIPAL, principal)])
         if is_just_in_time(principal) and not await self.unregistered.refuse(principal, int(await self.store_time())):
             with contextlib.suppress(NotFound):  # it was deleted, or else it got a profile meanwhile
                 return Revoked(await self.profiles.revoke_tokens(principal))

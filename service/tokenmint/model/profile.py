@@ -30,6 +30,8 @@ class Profile:
     update_time: float = 0.0
     etag: str = ""
     """Identifies this version of the profile; empty for a profile that is not stored."""
+    home: str = ""
+    """The region that this is a copy of; "": it is this region's own."""
 
     def refusing_up_to(self, second: int) -> "Profile":
         """Return the profile with tokens refused that were issued in or before a second."""

@@ -117,7 +117,7 @@ class App:
         parts = await assemble(base, self._closing)
         self._closing.push_async_callback(_end_background, parts)
         if parts.regions is not None:
-            await parts.regions.regions.refresh()  # no key set is served without the others' keys
+            await parts.regions.refresh()  # no key set is served without the others' keys
             parts.regions.follow(base)
         following = parts.revoking.following
         for part in (parts.signing_keys, parts.signing.rotator, parts.near, parts.signing.jwks_clients, following):

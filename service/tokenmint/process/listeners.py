@@ -58,7 +58,7 @@ from tokenmint.web.fast_requests import FastRoute, FastRoutes
 from tokenmint.web.fast_token import FastToken
 from tokenmint.web.gateway_auth import GatewayAuth
 from tokenmint.web.oauth import REVOKE_PATH, TOKEN_PATH, OAuthEndpoints
-from tokenmint.web.regions import region_route
+from tokenmint.web.regions import region_routes
 from tokenmint.web.server import HttpLimits, HttpServer
 from tokenmint.web.signals import SignalEndpoint
 from tokenmint.web.status_lists import status_list_route
@@ -167,7 +167,7 @@ def _public(parts: Parts, files: CertificateFiles | None) -> HttpServer:
     if parts.status is not None:
         routes.append(status_list_route(parts.status))
     if parts.regions is not None:
-        routes.append(region_route(parts.regions.answers))
+        routes += region_routes(parts.regions.answers)
     return _http(parts, "http", files, wellknown.application(documents, routes), fast)
 
 
@@ -203,6 +203,11 @@ def _written(parts: Parts) -> Written:
     return Written(lambda: parts.rules.places, own)
 
 
+def _copied_at(parts: Parts, region: str) -> float:
+    copies = parts.regions.copies if parts.regions is not None else None
+    return copies.copying.copied_at(region) if copies is not None else 0.0
+
+
 def _profile_parts(parts: Parts) -> ProfileParts:
     audit = parts.base.settings.audit
     return ProfileParts(
@@ -210,6 +215,7 @@ def _profile_parts(parts: Parts) -> ProfileParts:
         batches=parts.persons.batches,
         erasure=parts.persons.erasure,
         providers=lambda: parts.exchange.verifier.providers.keys(),
+        copied_at=partial(_copied_at, parts),
         retention=AuditRetention(
             exchange_events=audit.exchange_events,
             exchange_bytes=audit.exchange_bytes,

@@ -129,6 +129,13 @@ def _regions(parts: Parts) -> None:
     show, regions = parts.base.state_metrics.show, parts.regions.regions
     show("tokenmint_region_keys_age_seconds", {(name,): age for name, age in regions.ages().items()})
     show("tokenmint_region_revocations_age_seconds", {(name,): age for name, age in regions.revocation_ages().items()})
+    if parts.regions.copies is not None:
+        ages = parts.regions.copies.copying.ages()
+        show("tokenmint_region_profiles_age_seconds", {(name,): age for name, age in ages.items()})
+        refused = parts.regions.copies.profiles.refused
+        parts.base.state_metrics.reach(
+            "tokenmint_region_profiles_refused", {(name,): refused[name] for name in regions.options.others}
+        )
     show("tokenmint_region_longest_cut_seconds", {(): regions.options.longest_cut})
     show("tokenmint_regions_given_up", {(): len(regions.given_up)})
 

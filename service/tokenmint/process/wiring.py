@@ -38,7 +38,7 @@ from tokenmint.keys.store import RingStore
 from tokenmint.keys.types import KeyState
 from tokenmint.process import bootstrap
 from tokenmint.process.foundation import Foundation
-from tokenmint.process.regions import RegionParts, directory_of, epochs, regions_of, spread_of
+from tokenmint.process.regions import RegionParts, copies_of, directory_of, epochs, read_only, regions_of, spread_of
 from tokenmint.process.rules import (
     WAITING_SHARE,
     Rules,
@@ -154,15 +154,15 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         ConfigurationError: a part can't be used as configured.
         StoreUnavailable: the store can't be reached.
     """
-    settings = base.settings
-    store = await _store(base, closing)
+    settings, store = base.settings, await _store(base, closing)
     signing = await _signing(base, store)
     near = NearCache(store, PREFIXES, settings.caches.profiles * PROFILE, base.clock, base.entropy(8).hex())
     erasures = Erasures(store, near, base.clock, signing.sealer, base.entropy)
-    serving = partial(_require_serving, signing)
+    serving, time = partial(_require_serving, signing), signing.clocks.right_store_time
     entries, following = _revocations(base, store, signing)
     spread = spread_of(following, signing.regions)
-    profiles = ProfileStore(store, base.clock, near, signing.clocks.right_store_time, erasures, entries)
+    profiles = ProfileStore(store, base.clock, near, time, erasures, entries, read_only(signing.regions))
+    copies = copies_of(base, store, near, profiles, erasures, signing.regions)
     firebase = FirebaseClients(most=max(1, settings.limits.calls_in_flight // WAITING_SHARE))
     issued = IssuedStore(store, entries, spread.covers)
     indices, lists = status_lists_of(base, store, signing.signing_keys, signing.clocks, following)
@@ -180,7 +180,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         require_revocations=following.require,
     )
     rules = _rules(settings, verifiers, exchange)
-    unregistered, time = UnregisteredPrincipals(store, near, base.clock), signing.clocks.right_store_time
+    unregistered = UnregisteredPrincipals(store, near, base.clock)
     many = MassRevocation(profiles, issued, entries, time, partial(_configured, rules), unregistered)
     closing.push_async_callback((audit := _audit(base, store)).close)
     closing.push_async_callback((limiter := _limiter(base, store)).close)
@@ -195,7 +195,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         profiles=profiles,
         persons=persons,
         revoking=Revoking(entries, following, many),
-        regions=regions_of(base, signing.signing_keys, signing.regions, entries),
+        regions=regions_of(base, signing.signing_keys, signing.regions, entries, copies),
         status=lists,
         verifiers=verifiers,
         rules=rules,

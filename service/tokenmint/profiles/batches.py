@@ -26,6 +26,7 @@ from tokenmint.profiles.records import (
     parse_link,
     parse_record,
     profile_key,
+    time_after,
 )
 from tokenmint.profiles.refusals import deleted, erased, owned, too_many_identities
 from tokenmint.profiles.store import ProfileStore
@@ -149,6 +150,7 @@ class ProfileBatches:
         principal = item.profile.principal
         item.raw = _value(answer)
         record = parse_record(principal, item.raw) if item.raw is not None else None
+        self._profiles.require_own(principal, record)
         if isinstance(record, Tombstone) or principal in erased:
             raise deleted(principal)
         if isinstance(record, Unregistered):
@@ -171,6 +173,8 @@ class ProfileBatches:
             try:
                 raw = _value(answer)
                 link = parse_link(identity, raw)
+                if link is not None and link.unlinked:
+                    self._profiles.require_own(f"{identity.provider}/{identity.subject}", link)
             except DependencyUnavailable:
                 raise
             except TokenmintError as refusal:
@@ -291,6 +295,7 @@ def _merged(item: _Item, now: float, end: int) -> Profile | None:
         return replace(profile, tokens_valid_after=item.valid_after, create_time=now, update_time=now)
     new = replace(
         stored,
+        home="",
         disabled=profile.disabled,
         claims=profile.claims,
         roles=profile.roles,
@@ -298,7 +303,7 @@ def _merged(item: _Item, now: float, end: int) -> Profile | None:
     )
     if new.disabled and not stored.disabled:
         new = new.refusing_up_to(end)
-    return replace(new, update_time=now) if new != stored else None
+    return replace(new, update_time=time_after(now, stored)) if new != stored else None
 
 
 def _value(answer: Answer) -> bytes | None:

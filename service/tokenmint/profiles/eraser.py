@@ -46,7 +46,9 @@ class ProfileEraser:
             if known and allow_return:  # which identities were its own, nobody knows any more
                 raise deleted(principal)
             return known, 0
-        if isinstance(parse_record(principal, raw), Profile | Tombstone):
+        stored = parse_record(principal, raw)
+        self._profiles.require_own(principal, stored)
+        if isinstance(stored, Profile | Tombstone):
             await self._profiles.delete(principal)  # refused from now on, and verifiers are told, also in a repetition
             raw = await self._store.get(profile_key(principal))
         record = parse_record(principal, raw) if raw is not None else None
@@ -84,6 +86,7 @@ class ProfileEraser:
             link = parse_link(identity, raw)
             if link is None or link.principal != principal:
                 continue
+            self._profiles.require_own(f"{identity.provider}/{identity.subject}", link)
             if not allow_return:
                 await self._erasures.mark(None, [identity])
             number += await self._remove(key, raw)

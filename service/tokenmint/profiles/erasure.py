@@ -68,6 +68,11 @@ class Erasures:
         found = await self._marked([identity_key(identity) for identity in identities])
         return frozenset(identity for identity, marked in zip(identities, found, strict=True) if marked)
 
+    async def marked_among(self, names: Sequence[str]) -> frozenset[str]:
+        """Return those of ``names``, keys of records, whose principal or identity was erased, by the store itself."""
+        found = await self._marked(names)
+        return frozenset(name for name, marked in zip(names, found, strict=True) if marked)
+
     async def mark(self, principal: str | None, identities: Iterable[Identity]) -> None:
         """Keep the hashes of a principal and of identities, confirmed."""
         key = self._open(await self._store.get(KEY)) or await self._made()

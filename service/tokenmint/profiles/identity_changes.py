@@ -21,6 +21,7 @@ from tokenmint.profiles.records import (
     identity_key,
     parse_link,
 )
+from tokenmint.profiles.refusals import Elsewhere
 from tokenmint.profiles.resolve import just_in_time_principal
 from tokenmint.profiles.store import ATTEMPTS, ProfileStore
 from tokenmint.profiles.unregistered import UnregisteredPrincipals
@@ -32,6 +33,8 @@ REVOKED: Final = "revoked"
 UNLINKED: Final = "unlinked"
 REFUSED_BEFORE: Final = "refused_before"
 """The identity was unlinked, or its principal deleted: it is refused already."""
+ELSEWHERE: Final = "elsewhere"
+"""The principal's profile is of another region: its tokens were revoked in all, and nothing else was changed."""
 UNKNOWN_SUBJECT: Final = "unknown_subject"
 """Nobody has this identity."""
 
@@ -110,6 +113,11 @@ class IdentityChanges:
 
     async def _of_profile(self, principal: str, identity: Identity, action: Action) -> str:
         full: RevocationsFull | None = None
+        try:
+            self._profiles.require_own(principal, await self._profiles.stored(principal))
+        except Elsewhere:
+            await self._revoke_all(principal)
+            return ELSEWHERE
         if action is Action.DISABLE:
             full = await _unless_full(self._profiles.update(principal, disabled=True))
         elif action is Action.UNLINK:

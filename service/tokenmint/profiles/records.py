@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -26,6 +27,8 @@ class Tombstone:
     principal: str
     identities: tuple[Identity, ...]
     delete_time: float
+    home: str = ""
+    """As of a profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,11 @@ class Unregistered:
         """None: it is no profile of an identity."""
         return ()
 
+    @property
+    def home(self) -> str:
+        """None: each region has its own."""
+        return ""
+
 
 Record: TypeAlias = Profile | Tombstone | Unregistered
 
@@ -51,6 +59,8 @@ class Link:
 
     principal: str
     unlinked: bool = False
+    home: str = ""
+    """As of a profile."""
 
 
 def identity_key(identity: Identity) -> str:
@@ -86,6 +96,7 @@ def dump_profile(profile: Profile) -> bytes:
             "tokens_valid_after": profile.tokens_valid_after,
             "create_time": profile.create_time,
             "update_time": profile.update_time,
+            **_home(profile.home),
         }
     )
 
@@ -103,6 +114,7 @@ def dump_tombstone(tombstone: Tombstone) -> bytes:
             "principal": tombstone.principal,
             "identities": [[identity.provider, identity.subject] for identity in tombstone.identities],
             "delete_time": tombstone.delete_time,
+            **_home(tombstone.home),
         }
     )
 
@@ -110,8 +122,29 @@ def dump_tombstone(tombstone: Tombstone) -> bytes:
 def dump_link(identity: Identity, link: Link) -> bytes:
     """Return the stored form of an index entry."""
     return _dump(
-        {"identity": [identity.provider, identity.subject], "principal": link.principal, "unlinked": link.unlinked}
+        {
+            "identity": [identity.provider, identity.subject],
+            "principal": link.principal,
+            "unlinked": link.unlinked,
+            **_home(link.home),
+        }
     )
+
+
+def _home(home: str) -> dict[str, str]:
+    return {"home": home} if home else {}
+
+
+def time_of(record: Record | None) -> float:
+    """Return the time of a record's last change, by which its versions are compared; 0: it has none."""
+    if isinstance(record, Profile):
+        return record.update_time
+    return record.delete_time if isinstance(record, Tombstone) else 0.0
+
+
+def time_after(now: float, record: Record | None) -> float:
+    """Return the time of a change of a record: now, and later than its last one by any clock."""
+    return max(now, math.nextafter(time_of(record), math.inf))
 
 
 def parse_record(principal: str, raw: bytes) -> Record:
@@ -127,7 +160,7 @@ def _record(principal: str, raw: bytes) -> Record:
     try:
         identities = tuple(Identity(_text(provider), _text(subject)) for provider, subject in value["identities"])
         if "delete_time" in value:
-            return Tombstone(principal, identities, float(value["delete_time"]))
+            return Tombstone(principal, identities, float(value["delete_time"]), _text(value.get("home", "")))
         valid_after = value["tokens_valid_after"]
         if value.get("registered", True) is False:
             return Unregistered(principal, int(valid_after))
@@ -143,6 +176,7 @@ def _record(principal: str, raw: bytes) -> Record:
             create_time=float(value["create_time"]),
             update_time=float(value["update_time"]),
             etag=etag_of(raw),
+            home=_text(value.get("home", "")),
         )
     except (KeyError, TypeError, ValueError):
         raise CorruptRecord(detail=f"{key}: not a profile of version {VERSION}") from None
@@ -163,10 +197,10 @@ def _link(identity: Identity, raw: bytes) -> Link:
     value = _load(key, raw)
     if value.get("identity") != [identity.provider, identity.subject]:
         raise CorruptRecord(detail=f"{key}: it is the record of another identity")
-    principal, unlinked = value.get("principal"), value.get("unlinked")
-    if not isinstance(principal, str) or not isinstance(unlinked, bool):
+    principal, unlinked, home = value.get("principal"), value.get("unlinked"), value.get("home", "")
+    if not isinstance(principal, str) or not isinstance(unlinked, bool) or not isinstance(home, str):
         raise CorruptRecord(detail=f"{key}: not an identity's record of version {VERSION}")
-    return Link(principal, unlinked)
+    return Link(principal, unlinked, home)
 
 
 def parse_identity(key: str, raw: bytes) -> Identity:

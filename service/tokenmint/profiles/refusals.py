@@ -9,6 +9,10 @@ from tokenmint.profiles.limits import MAX_IDENTITIES
 DELETED: Final = "PROFILE_DELETED"
 
 
+class Elsewhere(WrongState):
+    """The record is a copy of another region's."""
+
+
 def owned(identity: Identity, principal: str) -> AlreadyExists:
     """Return the refusal of an identity that belongs to another principal."""
     name = f"{identity.provider}/{identity.subject}"
@@ -50,3 +54,12 @@ def check_etag(profile: Profile, etag: str) -> None:
     """Raise ``Conflict`` if ``etag`` is given, and is not the profile's."""
     if etag and etag != profile.etag:
         raise Conflict()
+
+
+def elsewhere(name: str, home: str) -> Elsewhere:
+    """Return the refusal of a change to the copy of another region's record."""
+    return Elsewhere(
+        f"{name!r} is a profile of the region {home!r}, and a read-only copy here: change it in that region",
+        violation="PROFILE_OF_ANOTHER_REGION",
+        subject=name,
+    )

@@ -15,6 +15,7 @@ from tokenmint.base.clock import Clock
 from tokenmint.base.errors import AlreadyExists, Conflict, CorruptRecord, NotFound, RevocationsFull, StoreUnavailable
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.tokens import JsonValue
+from tokenmint.profiles.ends import Ends
 from tokenmint.profiles.erasure import Erasures
 from tokenmint.profiles.limits import MAX_IDENTITIES, PRINCIPAL
 from tokenmint.profiles.near_cache import NearCache
@@ -32,8 +33,9 @@ from tokenmint.profiles.records import (
     parse_link,
     parse_record,
     profile_key,
+    time_after,
 )
-from tokenmint.profiles.refusals import check_etag, deleted, erased, owned, too_many_identities
+from tokenmint.profiles.refusals import check_etag, deleted, elsewhere, erased, owned, too_many_identities
 from tokenmint.revocation.log import RevocationLog
 from tokenmint.storage.redis import Store
 
@@ -64,9 +66,11 @@ class ProfileStore:
         store_time: Callable[[], Awaitable[float]] | None = None,
         erasures: Erasures | None = None,
         log: RevocationLog | None = None,
+        read_only: Callable[[str], bool] = bool,
     ) -> None:
+        self._read_only = read_only
         self._erasures = erasures
-        self._log = log
+        self._ends = Ends(log)
         self._store_time = store_time or store.time
         self._store = store
         self._clock = clock
@@ -148,6 +152,7 @@ class ProfileStore:
         gone = isinstance(stored.record, Tombstone) or (
             self._erasures is not None and bool(await self._erasures.among([profile.principal]))
         )
+        self.require_own(profile.principal, stored.record)
         if gone and not replace_deleted:
             raise deleted(profile.principal)
         returning = frozenset() if just_in_time else await self._erased(profile.identities)
@@ -158,7 +163,7 @@ class ProfileStore:
         if not replace_deleted:
             await self._not_erased_meanwhile(profile.identities, profile.principal)
         gone = gone or bool(returning)
-        now = self._clock.now()
+        now = time_after(self._clock.now(), stored.record)
         after = [profile.tokens_valid_after if just_in_time else None]
         if isinstance(stored.record, Unregistered):
             after.append(stored.record.tokens_valid_after)
@@ -201,13 +206,15 @@ class ProfileStore:
             stored = await self._read(principal)
             if stored.record is None or isinstance(stored.record, Unregistered):
                 raise NotFound("profile", principal)
+            self.require_own(principal, stored.record)
             if isinstance(stored.record, Tombstone):
                 raw = stored.raw or b""  # as in _change
-                told = await self._tell_again(principal, stored.record.delete_time)
+                told = await self._ends.tell_again(principal, stored.record.delete_time)
             else:
                 check_etag(stored.record, etag)
-                raw = dump_tombstone(Tombstone(principal, stored.record.identities, self._clock.now()))
-                told = await self._tell(principal)
+                now = time_after(self._clock.now(), stored.record)
+                raw = dump_tombstone(Tombstone(principal, stored.record.identities, now))
+                told = await self._ends.tell(principal)
             if await self._swap(profile_key(principal), stored.raw, raw):
                 if not told:
                     raise RevocationsFull()
@@ -223,6 +230,7 @@ class ProfileStore:
             WrongState: the profile has the largest number of identities, or the identity was erased.
         """
         profile = await self.get(principal)
+        self.require_own(principal, profile)
         new = identity not in profile.identities
         if new and len(profile.identities) >= MAX_IDENTITIES:
             raise too_many_identities(principal)
@@ -247,6 +255,7 @@ class ProfileStore:
     async def unlink(self, principal: str, identity: Identity) -> Profile:
         """Remove ``identity`` from ``principal`` and refuse it from then on. Raises ``NotFound``."""
         profile = await self.get(principal)
+        self.require_own(principal, profile)
         key = identity_key(identity)
         for _ in range(ATTEMPTS):
             raw = await self._store.get(key)
@@ -299,6 +308,11 @@ class ProfileStore:
                 await self.link(profile.principal, identity)
         return False
 
+    def require_own(self, name: str, record: Record | Link | None) -> None:
+        """Raise ``Elsewhere`` for a copy, unless its region was given up: then a change makes it this region's own."""
+        if record is not None and self._read_only(record.home):
+            raise elsewhere(name, record.home)
+
     # --- parts ---------------------------------------------------------------------------------------------------
 
     async def _swap(self, key: str, expected: bytes | None, new: bytes) -> bool:
@@ -313,6 +327,8 @@ class ProfileStore:
         for _ in range(ATTEMPTS):
             raw = await self._store.get(key)
             link = parse_link(identity, raw)
+            if link is not None and link.unlinked:
+                self.require_own(f"{identity.provider}/{identity.subject}", link)
             if link is not None and not link.unlinked:
                 if link.principal == principal:
                     await self._store.confirm(key)
@@ -341,21 +357,6 @@ class ProfileStore:
                     self._near.forget(key)
             raise erased(min(found))
 
-    async def _tell(self, principal: str, after: int | None = None) -> bool:
-        """Tell verifiers that tokens up to a second are revoked, or up to now; the change that follows confirms it.
-
-        Returns whether they can be told.
-        """
-        if self._log is None:
-            return True
-        return await self._log.append(self._log.ended(principal, after))
-
-    async def _tell_again(self, principal: str, since: float, after: int | None = None) -> bool:
-        """Tell verifiers of a principal that ended at ``since``, as :meth:`_tell`: there may have been no room for it.
-        Much later nobody needs to be told any more, so a repetition adds nothing.
-        """
-        return self._log is None or not self._log.counts_still(since) or await self._tell(principal, after)
-
     async def _change(
         self,
         principal: str,
@@ -370,19 +371,20 @@ class ProfileStore:
             stored = await self._read(principal)
             if not isinstance(stored.record, Profile):
                 raise NotFound("profile", principal)
+            self.require_own(principal, stored.record)
             check_etag(stored.record, etag)
-            changed, told = change(stored.record), True
+            changed, told = replace(change(stored.record), home=""), True
             if ends and not stored.record.disabled:
-                changed = changed.refusing_up_to(self._log.end() if self._log else int(self._clock.now()))
-            raw = dump_profile(replace(changed, update_time=self._clock.now()))
+                changed = changed.refusing_up_to(self._ends.second(self._clock.now()))
+            raw = dump_profile(replace(changed, update_time=time_after(self._clock.now(), stored.record)))
             if changed == stored.record and stored.raw is not None:
                 raw = stored.raw  # written again: an earlier attempt may be unconfirmed
-                told = not ends or await self._tell_again(
+                told = not ends or await self._ends.tell_again(
                     principal, stored.record.update_time, changed.tokens_valid_after
                 )
             elif ends:
-                told = await self._tell(principal, changed.tokens_valid_after)
-            told = told if after is None else await self._tell(principal, after)
+                told = await self._ends.tell(principal, changed.tokens_valid_after)
+            told = told if after is None else await self._ends.tell(principal, after)
             if await self._swap(profile_key(principal), stored.raw, raw):
                 if not told:
                     raise RevocationsFull()

@@ -65,7 +65,7 @@ class Regions:
         self.options = options
         self.times = times
         self._publication = publication
-        self._begun = begun
+        self.begun = begun
         self._records: dict[str, Record] = {}
         self._given_up: dict[str, GivenUp] = {}
 
@@ -127,7 +127,7 @@ class Regions:
                 "follow docs/runbooks/giving-up-a-region.md to return under another name"
             )
         never = [name for name, age in self.ages().items() if age == float("inf")]
-        if never and not self._begun():
+        if never and not self.begun():
             return f"this region is new, and has not heard of {', '.join(never)}: its key set would lack their keys"
         return ""
 

@@ -94,22 +94,22 @@ def read(text: bytes, pinned: Iterable[VerificationKey], *, issuer: str, region:
     for name, expected in (("iss", issuer), ("aud", to), ("region", region)):
         if claims.get(name) != expected:
             raise RegionRefused(f"its {name} is {quoted(str(claims.get(name)))}, expected {expected!r}")
-    page = _member(claims, "revocations", dict)
+    page = member(claims, "revocations", dict)
     following = _text(page, "following", 64)
     if not streams.is_position(following):
         raise RegionRefused("following is not a place in a log")
     return Document(
         region=region,
         ring_id=_text(claims, "ring", _LONGEST_RING_ID),
-        generation=_whole(claims, "generation"),
-        as_of=_number(claims.get("iat"), "iat"),
-        max_lifetime=_number(claims.get("max_lifetime"), "max_lifetime"),
-        keys=_keys(_member(claims, "keys", list), region),
-        revoked=_revoked(_member(claims, "revoked", dict), region),
-        given_up=tuple(_texts(claims, "given_up", MOST_GIVEN_UP, MOST_STATEMENT)),
+        generation=whole(claims, "generation"),
+        as_of=number(claims.get("iat"), "iat"),
+        max_lifetime=number(claims.get("max_lifetime"), "max_lifetime"),
+        keys=_keys(member(claims, "keys", list), region),
+        revoked=_revoked(member(claims, "revoked", dict), region),
+        given_up=tuple(texts(claims, "given_up", MOST_GIVEN_UP, MOST_STATEMENT)),
         page=RevocationPage(
-            epoch=_whole(page, "epoch"),
-            entries=tuple(_texts(page, "entries", PAGE, MOST_BYTES)),
+            epoch=whole(page, "epoch"),
+            entries=tuple(texts(page, "entries", PAGE, MOST_BYTES)),
             following=following,
             more=page.get("more") is True,
         ),
@@ -151,10 +151,11 @@ def _revoked(members: Mapping[str, JsonValue], region: str) -> dict[str, float]:
     for key_id in members:
         if len(key_id) > 128 or not key_id.startswith(f"{region}."):
             raise RegionRefused("a revoked key is not one of this region")
-    return {key_id: _number(time, "revoked") for key_id, time in members.items()}
+    return {key_id: number(time, "revoked") for key_id, time in members.items()}
 
 
-def _member(claims: Mapping[str, JsonValue], name: str, kind: type) -> Any:
+def member(claims: Mapping[str, JsonValue], name: str, kind: type) -> Any:
+    """Return a member of a type. Raises :class:`RegionRefused`."""
     value = claims.get(name)
     if not isinstance(value, kind):
         raise RegionRefused(f"{name} is missing or of another type")
@@ -162,30 +163,33 @@ def _member(claims: Mapping[str, JsonValue], name: str, kind: type) -> Any:
 
 
 def _text(claims: Mapping[str, JsonValue], name: str, most: int) -> str:
-    value: str = _member(claims, name, str)
+    value: str = member(claims, name, str)
     if not 0 < len(value) <= most:
         raise RegionRefused(f"{name} has no text of at most {most} characters")
     return value
 
 
-def _texts(claims: Mapping[str, JsonValue], name: str, most: int, longest: int) -> list[str]:
-    values: list[JsonValue] = _member(claims, name, list)
+def texts(claims: Mapping[str, JsonValue], name: str, most: int, longest: int) -> list[str]:
+    """Return a list of bounded texts. Raises :class:`RegionRefused`."""
+    values: list[JsonValue] = member(claims, name, list)
     if len(values) > most:
         raise RegionRefused(f"{name} has more than {most} members")
-    texts = [value for value in values if isinstance(value, str) and len(value) <= longest]
-    if len(texts) != len(values):
+    found = [value for value in values if isinstance(value, str) and len(value) <= longest]
+    if len(found) != len(values):
         raise RegionRefused(f"a member of {name} is no text, or too long")
-    return texts
+    return found
 
 
-def _whole(claims: Mapping[str, JsonValue], name: str) -> int:
+def whole(claims: Mapping[str, JsonValue], name: str) -> int:
+    """Return a whole number. Raises :class:`RegionRefused`."""
     value = claims.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MOST_NUMBER:
         raise RegionRefused(f"{name} is not a whole number")
     return value
 
 
-def _number(value: JsonValue, name: str) -> float:
+def number(value: JsonValue, name: str) -> float:
+    """Return a number. Raises :class:`RegionRefused`."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < _MOST_NUMBER:
         raise RegionRefused(f"{name} is not a number")
     return float(value)

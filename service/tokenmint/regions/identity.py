@@ -23,6 +23,8 @@ DOCUMENT: Final = "tokenmint-region+jwt"
 """The `typ` of a region's document."""
 REQUEST: Final = "tokenmint-region-request+jwt"
 """The `typ` of a request for one."""
+PROFILES: Final = "tokenmint-region-profiles+jwt"
+"""The `typ` of a page of a region's profiles."""
 GIVEN_UP: Final = "tokenmint-region-given-up+jwt"
 """The `typ` of a statement that a region was given up, which the authority signs."""
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey

@@ -32,6 +32,8 @@ class RegionOptions:
     """Seconds between two pulls from each other region."""
     longest_cut: float = 0.0
     """L: seconds for which another region may be cut off from new keys; 0 without other regions."""
+    profiles: bool = False
+    """Whether the profiles of the other regions are copied, and this region's own told."""
     identity: RenewedFiles[Identity] | None = field(default=None, compare=False, repr=False)
     """The private key that signs this region's documents."""
     authority: RenewedFiles[ParsedKeySet] | None = field(default=None, compare=False, repr=False)

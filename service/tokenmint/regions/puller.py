@@ -1,56 +1,27 @@
 """Pulls the documents of one other region: one background task for each.
 
-One replica pulls at a time, by a lease. After a failure it gives the lease back, so another replica tries.
 What it learns is in the store before it counts: first the regions that were given up, then keys, then revocations.
 """
 
-import asyncio
-import contextlib
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from typing import Final
-from urllib.parse import urlencode
 
-from tokenmint.base.background import Background, Unit
-from tokenmint.base.clock import Clock
-from tokenmint.base.errors import DependencyUnavailable, RevocationsFull, TokenmintError
-from tokenmint.base.foreign_text import LONG, clipped
-from tokenmint.base.threads import Busy, Threads
+from tokenmint.base.background import Background
+from tokenmint.base.errors import DependencyUnavailable, RevocationsFull
 from tokenmint.regions import document, given_up, records
-from tokenmint.regions.directory import Regions
 from tokenmint.regions.document import Document
 from tokenmint.regions.given_up import GivenUp
-from tokenmint.regions.identity import REQUEST, RegionRefused
+from tokenmint.regions.identity import RegionRefused
 from tokenmint.regions.options import OtherRegion
+from tokenmint.regions.pulling import LONGEST_PAUSE, PullParts, RegionClient, Turns
 from tokenmint.regions.records import Record
 from tokenmint.revocation.entries import MARGIN, Kind, Revocation, parse
-from tokenmint.revocation.log import SETTLE, SHARE_OF_REGIONS, RevocationLog
-from tokenmint.verification.key_source import Fetch, FetchFailed, KeySource
+from tokenmint.revocation.log import SETTLE, SHARE_OF_REGIONS
 
 PATH: Final = "/regions/document"
-REQUEST_LIFE: Final = 60.0  # seconds for which one signed request is sent again
-LEASE: Final = 5.0  # seconds beyond two intervals in which no other replica pulls
-GIVEN_BACK: Final = 0.001  # seconds of a lease that is given back
-LONGEST_PAUSE: Final = 10.0  # seconds at most after pulls that failed, or a tenth of L
 PAGES: Final = 200  # documents in a row while there are more revocations
 BATCH: Final = 250  # revocations that are appended together
 LONGEST_LIFE: Final = 400 * 86400  # seconds that a revocation of another region may last
-
-
-@dataclass(frozen=True, slots=True)
-class PullParts:
-    """The parts that pulls share."""
-
-    regions: Regions
-    issuer: str
-    fetch: Fetch
-    log: RevocationLog
-    clock: Clock
-    clock_problem: Callable[[], str]
-    """Returns a message while this process's clock is wrong, or ""."""
-    holder: str
-    """The name of this process, which no other process has."""
 
 
 class RegionPuller:
@@ -66,40 +37,8 @@ class RegionPuller:
         self._parts = parts
         self._regions = parts.regions
         self._options = parts.regions.options
-        self._threads = Threads("region documents", 1)
-        self._source: KeySource | None = None
-        self._source_until = float("-inf")
-        self._failed = 0
-
-    async def follow(self, unit: Unit) -> None:
-        """Pull without end."""
-        while True:
-            await self._parts.clock.sleep(await self._attempt(unit))
-
-    async def _attempt(self, unit: Unit) -> float:
-        """Pull if this process holds the lease; return the pause until the next attempt."""
-        poll = self._options.poll
-        if not self._regions.serves(self._other.name):
-            unit.works()
-            return poll
-        try:
-            if await self._regions.store.lease(self._other.name, self._parts.holder, 2 * poll + LEASE):
-                await self._pull_or_give_back()
-            unit.works()
-            self._failed = 0
-        except TokenmintError as error:
-            self._failed += 1
-            unit.fails(error)
-        longest = max(poll, min(LONGEST_PAUSE, self._options.longest_cut / 10))
-        return min(longest, poll * (1 << min(self._failed, 8)))
-
-    async def _pull_or_give_back(self) -> None:
-        try:
-            await self.pull()
-        except TokenmintError:
-            with contextlib.suppress(TokenmintError):
-                await self._regions.store.lease(self._other.name, self._parts.holder, GIVEN_BACK)
-            raise
+        self._client = RegionClient(other, parts)
+        self.turns = Turns(other.name, other.name, parts, self.pull)
 
     async def pull(self) -> None:
         """Take over everything that the region has to tell.
@@ -124,21 +63,7 @@ class RegionPuller:
 
     async def _ask(self, held: Record | None) -> Document:
         epoch, position = records.place_of(held)
-        query = {"for": self._options.name, "epoch": epoch, "after": position}
-        url = f"{self._other.source.url}{PATH}?{urlencode(query)}"
-        source = self._signed()
-        try:
-            async with asyncio.timeout(source.timeout):
-                answer = await self._parts.fetch(source, url, etag=None)
-            if answer.status != 200:
-                raise FetchFailed(f"{source.place} answered {answer.status}{_reason(answer.body)}")
-            return await self._threads.run(self._read, answer.body)
-        except (FetchFailed, RegionRefused) as error:
-            raise DependencyUnavailable(detail=f"region {self._other.name}: {clipped(str(error), 2 * LONG)}") from None
-        except (TimeoutError, Busy):
-            raise DependencyUnavailable(
-                detail=f"region {self._other.name}: no answer in {source.timeout:g} s"
-            ) from None
+        return await self._client.ask(PATH, {"epoch": epoch, "after": position}, self._read)
 
     def _read(self, body: bytes) -> Document:
         return document.read(
@@ -148,24 +73,6 @@ class RegionPuller:
             region=self._other.name,
             to=self._options.name,
         )
-
-    def _signed(self) -> KeySource:
-        """Return the source with a signed request, which serves for a while: each new one has threads of its own."""
-        now = self._parts.clock.monotonic()
-        if self._source is None or now >= self._source_until:
-            claims = {
-                "iss": self._parts.issuer,
-                "region": self._options.name,
-                "aud": self._other.name,
-                "iat": int(self._regions.times.now()),
-            }
-            identity = self._options.identity
-            if identity is None:
-                raise DependencyUnavailable(detail="regions.key_file is missing")
-            header = f"Bearer {identity.value.sign(REQUEST, claims)}"
-            self._source = replace(self._other.source, headers=(("authorization", header),))
-            self._source_until = now + REQUEST_LIFE
-        return self._source
 
     async def _give_up(self, statements: Sequence[str]) -> None:
         """Take over the regions that were given up, of those that are configured."""
@@ -239,19 +146,9 @@ class RegionPuller:
         return Revocation(one.kind, one.name, after, min(expires, int(now + LONGEST_LIFE + MARGIN)))
 
 
-def _reason(body: bytes) -> str:
-    """Return the reason that the region itself gives for its refusal, bounded."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    text = value.get("error_description") if isinstance(value, dict) else None
-    return f": {clipped(text, LONG)}" if isinstance(text, str) else ""
-
-
 def follow_regions(parts: PullParts, background: Background) -> list[RegionPuller]:
     """Pull from every other region, without end."""
     pullers = [RegionPuller(other, parts) for other in parts.regions.options.others.values()]
     for puller, name in zip(pullers, parts.regions.options.others, strict=True):
-        background.start(f"region {name}", puller.follow)
+        background.start(f"region {name}", puller.turns.follow)
     return pullers

@@ -4,12 +4,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Final
 
 from tokenmint.base.errors import Conflict
-from tokenmint.regions import given_up, records
+from tokenmint.regions import copied, given_up, records
+from tokenmint.regions.copied import Copied
 from tokenmint.regions.given_up import GivenUp
 from tokenmint.regions.records import Record
 from tokenmint.storage.listening import Notice
 from tokenmint.storage.redis import Store
 
+COPIED: Final = "region-profiles:"
 CHANNEL: Final = "regions"
 ATTEMPTS: Final = 8  # compare-and-swap rounds before a change is called a conflict
 
@@ -56,6 +58,20 @@ class RegionStore:
             if await self._store.swap(given_up.KEY, raw, given_up.dump(after), channel=CHANNEL, notice="given up"):
                 return after
         raise Conflict()
+
+    async def copied(self, region: str) -> tuple[bytes | None, Copied]:
+        """Return the state of the copies of a region's profiles: as it is stored, and read."""
+        key = f"{COPIED}{region}"
+        raw = await self._store.get(key)
+        return raw, copied.parse(key, raw, region)
+
+    async def note_copied(self, before: bytes | None, state: Copied) -> bytes | None:
+        """Replace the state of the copies, and tell the other replicas; return its stored form, or None if another
+        replica was faster.
+        """
+        raw = copied.dump(state)
+        made = await self._store.swap(f"{COPIED}{state.region}", before, raw, channel=CHANNEL, notice=state.region)
+        return raw if made else None
 
     async def lease(self, region: str, holder: str, ttl: float) -> bool:
         """Return whether this process pulls from a region for the next ``ttl`` seconds."""

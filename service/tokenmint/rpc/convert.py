@@ -284,6 +284,7 @@ def profile_message(profile: Profile) -> profile_pb2.Profile:
         create_time=timestamp(profile.create_time),
         update_time=timestamp(profile.update_time),
         etag=profile.etag,
+        home_region=profile.home,
     )
 
 

@@ -44,6 +44,8 @@ class ProfileParts:
     erasure: PersonErasure
     providers: Callable[[], AbstractSet[str]]
     """Returns the names of the configured providers."""
+    copied_at: Callable[[str], float]
+    """Returns the time up to which a region's profiles were copied, Unix seconds; 0: not yet."""
     retention: pb.AuditRetention
     """The size of the audit streams, which bounds the life of their records."""
 
@@ -65,7 +67,11 @@ class ProfileAdminService(pb_grpc.ProfileAdminServiceServicer):
             profile = await self._profiles.get(request.principal)
         else:
             profile = await self._profiles.get_by_identity(convert.identity(request.identity))
-        return pb.GetProfileResponse(profile=convert.profile_message(profile))
+        message = convert.profile_message(profile)
+        if profile.home:
+            copied = convert.timestamp(self._parts.copied_at(profile.home) or None)
+            message.MergeFrom(profile_pb2.Profile(copied_time=copied))
+        return pb.GetProfileResponse(profile=message)
 
     async def CreateProfile(self, request: pb.CreateProfileRequest, context: Context) -> pb.CreateProfileResponse:
         """Create a profile."""

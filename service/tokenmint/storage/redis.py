@@ -17,6 +17,7 @@ from redis.exceptions import InvalidResponse
 from tokenmint.base.errors import CorruptRecord, OutcomeUnknown, StoreUnavailable
 from tokenmint.storage import durability, listening, reading, scripts, urls
 from tokenmint.storage.confirmed import ConfirmedWrites, each_made
+from tokenmint.storage.feed import NOTHING, Feed
 from tokenmint.storage.listening import Notice
 from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.reading import Answer, Reading
@@ -43,6 +44,7 @@ class Store:
         self.server = Server(url, options)
         self._writes = ConfirmedWrites(self.server, options)
         self._fence: _Fence | None = None
+        self._feed = NOTHING
 
     @classmethod
     async def open(cls, url: str, *, prefix: str = "tm:", options: StoreOptions = USUAL) -> "Store":
@@ -81,6 +83,10 @@ class Store:
         """
         if not self.server.clustered:
             self._fence = _Fence(self.prefix + key, numbers, noticed)
+
+    def note_changes(self, feed: Feed) -> None:
+        """Note changes in streams from now on; not in a Cluster, where no step spans its nodes."""
+        self._feed = NOTHING if self.server.clustered else feed
 
     async def current(self, key: str) -> bytes | None:
         """Return the value under ``key``, or None, from a store that lost nothing as far as :meth:`expect` can tell."""
@@ -203,15 +209,15 @@ class Store:
         full_channel = self.prefix + channel if channel else ""
         life = str(max(1, round(ttl * 1000))) if ttl is not None else ""
         limit = f"{until:.6f}" if until is not None else ""
-        reply = await self._write(
-            key,
-            ("EVAL", scripts.SWAP, "1", self.prefix + key, expected or b"", new, full_channel, notice, life, limit),
-            durable=durable,
-        )
+        streams, noted = self._feed.one(self.prefix, key, new)
+        keys = (str(1 + len(streams)), self.prefix + key, *streams)
+        values: tuple[str | bytes, ...] = (expected or b"", new, full_channel, notice, life, limit, *noted)
+        reply = await self._write(key, ("EVAL", scripts.SWAP, *keys, *values), durable=durable)
         return bool(reply)
 
-    async def swap_many(self, changes: Sequence[Change], *, durable: bool = True) -> list[bool]:
+    async def swap_many(self, changes: Sequence[Change], *, durable: bool = True, noted: bool = True) -> list[bool]:
         """Make each change (key, expected, new) as :meth:`swap` does, all with one confirmation; None deletes the key.
+        Only what is ``noted`` goes into the streams of :meth:`note_changes`.
 
         Returns which were made. In a Cluster each change is confirmed by its own node. Raises: as :meth:`swap`, where
         some may have been made.
@@ -219,17 +225,18 @@ class Store:
         if not changes:
             return []
         if not self.server.clustered:
-            return await self._swap_together(changes, durable=durable)
+            return await self._swap_together(changes, self._feed if noted else NOTHING, durable=durable)
         made: list[bool] = []
         for start in range(0, len(changes), NODES_AT_ONCE):
-            some = (self._swap_together([one], durable=True) for one in changes[start : start + NODES_AT_ONCE])
+            some = (self._swap_together([one], NOTHING, durable=True) for one in changes[start : start + NODES_AT_ONCE])
             made += [answer[0] for answer in await asyncio.gather(*some)]
         return made
 
-    async def _swap_together(self, changes: Sequence[Change], *, durable: bool) -> list[bool]:
-        keys = [self.prefix + key for key, _, _ in changes]
+    async def _swap_together(self, changes: Sequence[Change], feed: Feed, *, durable: bool) -> list[bool]:
+        streams, notes = feed.many(self.prefix, [(key, new) for key, _, new in changes])
+        keys = [*(self.prefix + key for key, _, _ in changes), *streams]
         values = [value or b"" for _, expected, new in changes for value in (expected, new)]
-        command: tuple[str | bytes, ...] = ("EVAL", scripts.SWAP_MANY, str(len(keys)), *keys, *values)
+        command: tuple[str | bytes, ...] = ("EVAL", scripts.SWAP_MANY, str(len(keys)), *keys, *values, *notes)
         replies = await self._write(changes[0][0], command, durable=durable)
         with self.server.translated(writes=True, counted=False):
             return each_made(replies, len(changes))

@@ -1,4 +1,7 @@
-"""Lua scripts that the server runs in one step, by its clock. All but SWAP_MANY and REVOKE read and write one key."""
+"""Lua scripts that the server runs in one step, by its clock.
+
+All read and write one key, but SWAP_MANY, REVOKE, and SWAP where it notes the change in streams.
+"""
 
 from typing import Final
 
@@ -11,6 +14,7 @@ local current = redis.call('GET', KEYS[1])
 if (current or '') ~= ARGV[1] then return 0 end
 if ARGV[5] ~= '' then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[5]) else redis.call('SET', KEYS[1], ARGV[2]) end
 if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
+for i = 2, #KEYS do redis.call('XADD', KEYS[i], 'MAXLEN', '~', ARGV[7], '*', 'event', ARGV[8]) end
 return 1
 """
 # A confirmation covers what its own connection wrote, and all before that. So a value is written again, for its life.
@@ -19,15 +23,25 @@ local value = redis.call('GET', KEYS[1])
 if value then redis.call('SET', KEYS[1], value, 'KEEPTTL') end
 return value and 1 or 0
 """
-# Each key by itself: one that does not match, or holds no text, keeps none of the others from its change.
+# Each key by itself: one that does not match, or holds no text, keeps none of the others from its change. The last
+# argument is the number of streams, the last keys, in which changes are noted. Then each change has its note: "" for
+# none, or the text after a mark: "!" for all streams, "-" for the last one.
 SWAP_MANY: Final = """
-local made = {}
-for i, key in ipairs(KEYS) do
-    local current, new = redis.pcall('GET', key), ARGV[2 * i]
+local made, streams = {}, tonumber(ARGV[#ARGV])
+local count = #KEYS - streams
+for i = 1, count do
+    local key, new = KEYS[i], ARGV[2 * i]
+    local current = redis.pcall('GET', key)
     made[i] = 0
     if type(current) ~= 'table' and (current or '') == ARGV[2 * i - 1] then
         if new ~= '' then redis.call('SET', key, new) else redis.call('DEL', key) end
         made[i] = 1
+        local note = streams > 0 and ARGV[2 * count + i] or ''
+        for at = count + 1, note ~= '' and #KEYS or 0 do
+            if at == #KEYS or string.sub(note, 1, 1) == '!' then
+                redis.call('XADD', KEYS[at], 'MAXLEN', '~', ARGV[#ARGV - 1], '*', 'event', string.sub(note, 2))
+            end
+        end
     end
 end
 return made

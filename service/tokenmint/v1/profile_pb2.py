@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atokenmint/v1/profile.proto\x12\x0ctokenmint.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbf\x02\n\x07Profile\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12*\n\nidentities\x18\x02 \x03(\x0b\x32\x16.tokenmint.v1.Identity\x12\x10\n\x08\x64isabled\x18\x03 \x01(\x08\x12\'\n\x06\x63laims\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\r\n\x05roles\x18\x05 \x03(\t\x12;\n\x17tokens_valid_after_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\t \x01(\t\"-\n\x08Identity\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\tB\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atokenmint/v1/profile.proto\x12\x0ctokenmint.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x03\n\x07Profile\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12*\n\nidentities\x18\x02 \x03(\x0b\x32\x16.tokenmint.v1.Identity\x12\x10\n\x08\x64isabled\x18\x03 \x01(\x08\x12\'\n\x06\x63laims\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\r\n\x05roles\x18\x05 \x03(\t\x12;\n\x17tokens_valid_after_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\t \x01(\t\x12\x13\n\x0bhome_region\x18\n \x01(\t\x12/\n\x0b\x63opied_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"-\n\x08Identity\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\tB\x14\n\x10\x64\x65v.tokenmint.v1P\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020dev.tokenmint.v1P\001'
   _globals['_PROFILE']._serialized_start=108
-  _globals['_PROFILE']._serialized_end=427
-  _globals['_IDENTITY']._serialized_start=429
-  _globals['_IDENTITY']._serialized_end=474
+  _globals['_PROFILE']._serialized_end=497
+  _globals['_IDENTITY']._serialized_start=499
+  _globals['_IDENTITY']._serialized_end=544
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,7 @@ import pytest
 from tests.chaos.regions.ledger import Acceptance, Ledger, Refusal, Token
 from tests.chaos.regions.plan import LOST, PACES, SHORT, Pace
 
-from tokenmint.regions.puller import LONGEST_PAUSE
+from tokenmint.regions.pulling import LONGEST_PAUSE
 
 AT = 1000.0
 BOUND = SHORT.bound

@@ -10,7 +10,7 @@ from tests.tls import authority
 from tokenmint.cli import app, edge, run
 from tokenmint.edge.serving import Options
 
-Given = Mapping[str, str | list[str] | None]
+Given = dict[str, str | list[str] | None]
 GOOD: Given = {"--upstream": "https://t.example", "--client-id": "gateway", "--secret-file": "secret"}
 FOLLOWED: Given = {"--revocations": "t.example:7443", "--audience": "https://orders.example"}
 MISTAKES: Mapping[str, tuple[Given, str]] = {

@@ -24,7 +24,8 @@ from tokenmint.regions.directory import Regions, Times
 from tokenmint.regions.document import Document, RevocationPage
 from tokenmint.regions.identity import Identity
 from tokenmint.regions.options import OtherRegion, RegionOptions
-from tokenmint.regions.puller import LONGEST_LIFE, PullParts, RegionPuller
+from tokenmint.regions.puller import LONGEST_LIFE, RegionPuller
+from tokenmint.regions.pulling import PullParts
 from tokenmint.regions.store import RegionStore
 from tokenmint.revocation.entries import MARGIN, Kind, Revocation, parse
 from tokenmint.revocation.log import Reach, RevocationLog
@@ -299,7 +300,7 @@ async def test_one_replica_pulls_at_a_time(store: Store, clock: FakeClock) -> No
     unit = Unit("region eu", clock, Metrics())
     for _ in range(3):
         for one in replicas:
-            await one.puller._attempt(unit)  # its loop has no end
+            await one.puller.turns.attempt(unit)  # its loop has no end
     assert [len(one.other.asked) for one in replicas] == [3, 0]
 
 
@@ -307,10 +308,10 @@ async def test_a_replica_that_fails_lets_another_one_try(store: Store, clock: Fa
     one, two = (world(store, clock, holder=name) for name in ("one", "two"))
     unit = Unit("region eu", clock, Metrics())
     one.other.answer = lambda _: FetchResult(500, {}, b"")
-    await one.puller._attempt(unit)  # its loop has no end
+    await one.puller.turns.attempt(unit)  # its loop has no end
 
     async def has_pulled() -> bool:
-        await two.puller._attempt(unit)  # as above
+        await two.puller.turns.attempt(unit)  # as above
         return bool(two.other.asked)
 
     await until(has_pulled)
@@ -319,7 +320,7 @@ async def test_a_replica_that_fails_lets_another_one_try(store: Store, clock: Fa
 async def test_a_replica_that_fails_pauses(store: Store, clock: FakeClock) -> None:
     us, unit = world(store, clock), Unit("region eu", clock, Metrics())
     us.other.answer = lambda _: FetchResult(500, {}, b"")
-    pauses = [await us.puller._attempt(unit) for _ in range(6)]  # its loop has no end
+    pauses = [await us.puller.turns.attempt(unit) for _ in range(6)]  # its loop has no end
     assert pauses == [2.0, 4.0, 8.0, 10.0, 10.0, 10.0]
     assert "answered 500" in unit.failure
 

@@ -37,6 +37,8 @@ class Profile(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    HOME_REGION_FIELD_NUMBER: _builtins.int
+    COPIED_TIME_FIELD_NUMBER: _builtins.int
     principal: _builtins.str
     """The principal, the `sub` of minted tokens: 1 to 128 characters of
     `A-Z a-z 0-9 . _ : @ -`. Immutable.
@@ -45,6 +47,10 @@ class Profile(_message.Message):
     """Whether exchanges for this principal are refused."""
     etag: _builtins.str
     """A validator of this version of the profile."""
+    home_region: _builtins.str
+    """The region that the profile is a read-only copy of. Empty: it is of the
+    region that answers. Output only.
+    """
     @_builtins.property
     def identities(self) -> _containers.RepeatedCompositeFieldContainer[Global___Identity]:
         """The identities at providers that are this principal, at most 32. Changed by
@@ -75,6 +81,12 @@ class Profile(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the profile was last changed."""
 
+    @_builtins.property
+    def copied_time(self) -> _timestamp_pb2.Timestamp:
+        """Only of a copy, by GetProfile: it has every change at home up to this time.
+        Not set: not every profile of that region was copied yet. Output only.
+        """
+
     def __init__(
         self,
         *,
@@ -87,10 +99,12 @@ class Profile(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        home_region: _builtins.str = ...,
+        copied_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "create_time", b"create_time", "tokens_valid_after_time", b"tokens_valid_after_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "copied_time", b"copied_time", "create_time", b"create_time", "tokens_valid_after_time", b"tokens_valid_after_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "create_time", b"create_time", "disabled", b"disabled", "etag", b"etag", "identities", b"identities", "principal", b"principal", "roles", b"roles", "tokens_valid_after_time", b"tokens_valid_after_time", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "copied_time", b"copied_time", "create_time", b"create_time", "disabled", b"disabled", "etag", b"etag", "home_region", b"home_region", "identities", b"identities", "principal", b"principal", "roles", b"roles", "tokens_valid_after_time", b"tokens_valid_after_time", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -53,6 +53,16 @@ export interface Profile {
     | undefined;
   /** A validator of this version of the profile. */
   etag: string;
+  /**
+   * The region that the profile is a read-only copy of. Empty: it is of the
+   * region that answers. Output only.
+   */
+  homeRegion: string;
+  /**
+   * Only of a copy, by GetProfile: it has every change at home up to this time.
+   * Not set: not every profile of that region was copied yet. Output only.
+   */
+  copiedTime: Date | undefined;
 }
 
 /** A principal as one provider names it. */
@@ -79,6 +89,8 @@ function createBaseProfile(): Profile {
     createTime: undefined,
     updateTime: undefined,
     etag: "",
+    homeRegion: "",
+    copiedTime: undefined,
   };
 }
 
@@ -110,6 +122,12 @@ export const Profile: MessageFns<Profile> = {
     }
     if (message.etag !== "") {
       writer.uint32(74).string(message.etag);
+    }
+    if (message.homeRegion !== "") {
+      writer.uint32(82).string(message.homeRegion);
+    }
+    if (message.copiedTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.copiedTime), writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -199,6 +217,22 @@ export const Profile: MessageFns<Profile> = {
             message.etag = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.homeRegion = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.copiedTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -225,6 +259,8 @@ export const Profile: MessageFns<Profile> = {
     message.createTime = object.createTime ?? undefined;
     message.updateTime = object.updateTime ?? undefined;
     message.etag = object.etag ?? "";
+    message.homeRegion = object.homeRegion ?? "";
+    message.copiedTime = object.copiedTime ?? undefined;
     return message;
   },
 };

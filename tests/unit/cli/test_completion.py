@@ -21,6 +21,8 @@ from tokenmint.cli.completion import VARIABLE
 pytestmark = pytest.mark.slow
 
 PROGRAM = Path(sys.executable).with_name("tokenmint")
+PRINTING = "printf '<%s>' \"$@\"; echo; echo 'END' 'OF LINE'"
+"""Stands for the program once a line is complete: prints its arguments."""
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +120,7 @@ TYPED = r"""
 [audiences."$(touch pwned)"]
 """
 LINES = [
-    ("tokenmint keys li", ["keys", "list"]),
+    ("~/bin/tokenmint keys li", ["keys", "list"]),
     ("tokenmint profiles link google:1=2 go", ["profiles", "link", "google:1=2", "google"]),
     ("tokenmint revoke audience https://a", ["revoke", "audience", "https://api.example.com"]),
     ("tokenmint revoke audience spiffe:eu:", ["revoke", "audience", "spiffe:eu:one"]),
@@ -156,7 +158,7 @@ class Typist:
 @contextmanager
 def typing(directory: Path, *words: str, setup: str) -> Iterator[Typist]:
     """A shell on a terminal, in which the name of the program prints its arguments."""
-    shown = "tokenmint() { printf '<%s>' \"$@\"; echo; echo 'END' 'OF LINE'; }; echo 'END' 'OF LINE'"
+    shown = f"tokenmint() {{ {PRINTING}; }}; echo 'END' 'OF LINE'"
     path = f"{PROGRAM.parent}:{os.environ['PATH']}"
     variables = environment(PATH=path, TERM="dumb", COLUMNS="400", PS1="", HOME=str(directory))
     pid, terminal = pty.fork()
@@ -198,6 +200,10 @@ def test_the_key_tab_completes_words_with_separators_and_runs_nothing(
     if shutil.which(words[0]) is None:
         pytest.skip(f"{words[0]} is not installed")
     (tmp_path / "tokenmint.toml").write_text(TYPED)
+    (tmp_path / "bin").mkdir()
+    elsewhere = tmp_path / "bin" / "tokenmint"
+    elsewhere.write_text(f'#!/bin/sh\n[ -n "${VARIABLE}" ] && exec {PROGRAM}\n{PRINTING}\n')
+    elsewhere.chmod(0o755)
     with typing(tmp_path, *words, setup=setup) as typist:
         for line, expected in lines:
             assert arguments(typist.type(f"{line}\t\n")) == expected, line

@@ -4,7 +4,7 @@ WORKDIR /src
 RUN python -m venv /opt/tokenmint
 COPY requirements/image.txt requirements/build.txt requirements/
 # Pinned by hash, with nothing resolved anew; the build tools stay in this stage. All extras are there: the native
-# transport, and the signers of AWS KMS and PKCS #11.
+# transport, the signers of AWS KMS and PKCS #11, and spans by OTLP.
 RUN /opt/tokenmint/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements/image.txt
 RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./

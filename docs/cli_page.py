@@ -72,6 +72,6 @@ def _meaning(one: Any) -> str:
     if one.envvar:
         text += f" `{one.envvar}`"
     shown = one.default if one.show_default else None
-    if shown not in (None, False, ()) and not callable(shown):
+    if shown not in (None, False, (), "") and not callable(shown):
         text += f" Default: `{shown}`"
     return text

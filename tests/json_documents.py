@@ -40,7 +40,7 @@ _PARENTHESES: Final = re.compile(r"\([^()]*\)")
 def described() -> dict[str, str]:
     """The cell of each command on the page."""
     table = PAGE.read_text().partition(HEADING)[2].partition("\n\n")[0]
-    found = {}
+    found: dict[str, str] = {}
     for line in table.splitlines()[2:]:
         commands, _, document = line.strip("| ").partition(" | ")
         found |= dict.fromkeys(re.findall(r"`([a-z -]+)`", commands), document)
@@ -66,7 +66,7 @@ def differences(cell: str, document: Any) -> list[str]:
 
 def _names(cell: str) -> tuple[set[str], set[str]]:
     first = _PARENTHESES.sub("", cell).partition(";")[0]
-    allowed = set()
+    allowed: set[str] = set()
     for name in _NAME.findall(cell):
         allowed |= _fields(_MESSAGES[name], set()) if name[0].isupper() else {name}
     always = {name for name in _NAME.findall(first) if name[0].islower()}

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import grpc
@@ -213,6 +214,10 @@ def test_sighup_reloads_and_a_bad_file_changes_nothing(tmp_path: Path, issuer: I
         )
         service.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "configuration reloaded" in service.errors.read_text())
+        lines = service.errors.read_text().splitlines()
+        [reloaded] = [json.loads(line) for line in lines if "configuration reloaded" in line]
+        assert (reloaded["version"], reloaded["listen"]) == (metadata.version("tokenmint"), service.listen)
+        assert "clients.other" in str(reloaded["taken_over"])
         with pytest.raises(grpc.RpcError) as refused:
             exchange(service, issuer)
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED

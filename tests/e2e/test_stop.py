@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -190,9 +191,14 @@ async def test_calls_in_hand_are_answered_and_the_log_says_stopping_and_stopped(
                     assert await replica.stop() == 0
                 assert set(callers.outcomes) <= {"OK", "UNAVAILABLE"}, (callers.outcomes, callers.first)
             replica.service = await asyncio.to_thread(Service, replica.directory, **replica.settings)
+        await until(lambda: len(replica.events("ready")) == STOPS + 1)  # the log is written beside the service
+        starting, ready = replica.events("starting"), replica.events("ready")
         stopping, stopped = replica.events("stopping"), replica.events("stopped")
+        assert len(starting) == STOPS + 1
         assert (len(stopping), len(stopped)) == (STOPS, STOPS)
-        assert all(event["listen"]["grpc"] == replica.grpc and event["lame_duck"] == 0.05 for event in stopping)
+        for event in (*starting, *ready, *stopping, *stopped):
+            assert (event["version"], event["listen"]["grpc"]) == (metadata.version("tokenmint"), replica.grpc)
+        assert all(event["lame_duck"] == 0.05 for event in stopping)
         assert all(event["given_up"] == 0 for event in stopped)
 
 

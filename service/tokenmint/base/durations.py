@@ -8,6 +8,8 @@ _DURATION: Final = re.compile(
 )
 _UNITS: Final = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 """The seconds of its groups."""
+_LENGTHS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
+"""The units in which a duration is written, in milliseconds."""
 LONGEST: Final = 3650 * 86400.0
 
 
@@ -22,3 +24,13 @@ def parse_duration(value: object) -> float:
     if seconds > LONGEST:
         raise ValueError("expected a duration of at most 3650 days")
     return seconds
+
+
+def spoken(seconds: float) -> str:
+    """Return a duration in the form that :func:`parse_duration` reads, e.g. "1h30m", to the millisecond."""
+    left, text = round(seconds * 1000), ""
+    for unit, length in _LENGTHS:
+        if left >= length:
+            text += f"{left // length}{unit}"
+            left %= length
+    return text or "0s"

@@ -32,7 +32,7 @@ _BASH: Final = r"""_tokenmint_completion() {
         if [[ $word != *[\"\']* ]]; then printf -v value %q "$value"; fi
         COMPREPLY+=("$option$value")
     done < <(env _TOKENMINT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \
-        _TYPER_COMPLETE_ARGS="$line" "$1")
+        _TYPER_COMPLETE_ARGS="$line" "${1/#~\//$HOME/}" 2>/dev/null)
 }
 
 complete -o default -F _tokenmint_completion tokenmint"""
@@ -46,7 +46,7 @@ _tokenmint_completion() {
         values+=("$value")
         shown+=("$value${help:+  -- $help}")
     done < <(env _TOKENMINT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \
-        _TYPER_COMPLETE_ARGS="$line" "${words[1]}")
+        _TYPER_COMPLETE_ARGS="$line" "${words[1]/#\~\//$HOME/}" 2>/dev/null)
     if (( $#values == 0 )); then
         _files
         return
@@ -60,7 +60,7 @@ _FISH: Final = r"""function __tokenmint_completion
     set -l option (string match -r -- '^--[^=]+=' (commandline -ct))
     set -l found 1
     for line in (env _TOKENMINT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \
-            _TYPER_COMPLETE_ARGS=(commandline -cp | string collect) tokenmint)
+            _TYPER_COMPLETE_ARGS=(commandline -cp | string collect) tokenmint 2>/dev/null)
         if test -n "$line"
             echo -- "$option$line"  # the completions are values alone
             set found 0

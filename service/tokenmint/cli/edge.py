@@ -94,9 +94,10 @@ def command(
     """Keep tokenmint's answers for a gateway on the same machine.
 
     It asks tokenmint at /auth, as the gateway would, and gives an answer again to the same request for as long as
-    tokenmint allows, and --keep at most. It needs no store. While tokenmint is away, it gives what it still may.
+    tokenmint allows, and --keep at most. It needs no store. While tokenmint is away, it gives the answers that it still
+    may give.
 
-    With --revocations it follows what tokenmint revokes. Then a kept answer ends within a second of the revocation of
+    With --revocations it follows tokenmint's revocations. Then a kept answer ends within a second of the revocation of
     its token, and so it may be kept for --keep-followed. The client has each --audience in its `serves`.
 
     Anyone who reaches its port can ask in its name, so it listens on loopback only. SIGTERM stops it.

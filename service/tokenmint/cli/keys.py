@@ -102,7 +102,7 @@ def _show_status(status: pb.GetKeyRingStatusResponse, *, every_verifier: bool) -
     if not status.verifiers and not every_verifier:
         print("\nno verifier has fetched the key set yet")
         return
-    print(f"\nknown verifiers: {len(status.verifiers)}, of which {len(missing)} have not fetched a prepared key yet")
+    print(f"\nknown verifiers: {len(status.verifiers)}; without a prepared key: {len(missing)}")
 
 
 @app.command()

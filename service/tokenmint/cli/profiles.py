@@ -326,7 +326,8 @@ def erase_profile(
     allow_return: Annotated[
         bool,
         typer.Option(
-            "--allow-return", help="Leave nothing that refuses the person: a later sign-in is that of somebody new."
+            "--allow-return",
+            help="Leave nothing that refuses the person: a later sign-in counts as that of a new person.",
         ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,

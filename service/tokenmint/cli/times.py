@@ -8,12 +8,12 @@ import typer
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tokenmint.base import durations
 from tokenmint.base.durations import parse_duration
 from tokenmint.cli.tables import Cell
 
 TIMES: Final = "TOKENMINT_TIMES"
 """If it is `local`, times for people are in this machine's time zone, and otherwise in UTC. JSON always has UTC."""
-_UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def when(message: Message, field: str) -> Cell:
@@ -52,13 +52,8 @@ def relative(seconds: float) -> str:
 
 
 def spoken(seconds: float) -> str:
-    """Return a duration in the form in which options and the configuration take it, e.g. "1h30m"."""
-    left, text = round(seconds), ""
-    for unit, length in _UNITS:
-        if left >= length:
-            text += f"{left // length}{unit}"
-            left %= length
-    return text or "0s"
+    """Return a duration in whole seconds, in the form in which options and the configuration take it, e.g. "1h30m"."""
+    return durations.spoken(round(seconds))
 
 
 def duration(value: object) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
 
+from tokenmint.base.durations import spoken
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.key_path import key_path
@@ -73,8 +74,8 @@ def _problems(file: File) -> Iterator[str]:
     least = file.keys.replica_lag + file.keys.skew + 3 * table.poll
     if table.longest_cut < least:
         yield (
-            f"regions.longest_cut: is {table.longest_cut:g} s, and has to be at least keys.replica_lag + keys.skew + "
-            f"3 * regions.poll = {least:g} s: otherwise each delay counts as a cut"
+            f"regions.longest_cut: is {spoken(table.longest_cut)}, and has to be at least keys.replica_lag + "
+            f"keys.skew + 3 * regions.poll = {spoken(least)}: otherwise each delay counts as a cut"
         )
     bases: dict[int, str] = {}
     for name in (*([table.name] if table.name else []), *table.others):

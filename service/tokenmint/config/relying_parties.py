@@ -14,6 +14,7 @@ from typing import Final
 from pydantic import Field
 
 from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
+from tokenmint.base.durations import spoken
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.key_path import key_path
 from tokenmint.config.suggestions import did_you_mean
@@ -120,8 +121,8 @@ def _of_tokens(name: str, table: AudienceTable, audience: Audience, party: Relyi
         yield f"algorithm: {title} accepts {', '.join(sorted(party.algorithms))}, not {audience.algorithm}"
     if party.max_lifetime is not None and audience.max_lifetime > party.max_lifetime:
         yield (
-            f"max_lifetime: {title} accepts tokens that live {party.max_lifetime:.0f} s at most, and a request may "
-            f"get {audience.max_lifetime} s"
+            f"max_lifetime: {title} accepts tokens that live {spoken(party.max_lifetime)} at most, and a request may "
+            f"get {spoken(audience.max_lifetime)}"
         )
     if party.max_token is not None and audience.max_token_bytes > party.max_token:
         yield f"max_token_bytes: {title} accepts tokens of {party.max_token} bytes at most"
@@ -141,7 +142,7 @@ def _of_keys(table: AudienceTable, schedule: Schedule, party: RelyingParty) -> I
         if ahead < UPLOAD:
             yield (
                 "relying_party_keys: an uploaded key set is a snapshot, and the next key is published only "
-                f"{ahead:.0f} s before it signs: set keys.publish_ahead to {UPLOAD / DAY:.0f}d at least, and upload "
+                f"{spoken(ahead)} before it signs: set keys.publish_ahead to {UPLOAD / DAY:.0f}d at least, and upload "
                 "again in that time, at every rotation"
             )
     elif party.key_cache is not None:
@@ -150,7 +151,7 @@ def _of_keys(table: AudienceTable, schedule: Schedule, party: RelyingParty) -> I
             kept = f"{party.key_cache / 3600:g}h"
             yield (
                 f"relying_party: {party.title} may keep a key set for {kept}, and the next key is published only "
-                f"{ahead:.0f} s before it signs: set keys.verifier_cache to {kept} at least"
+                f"{spoken(ahead)} before it signs: set keys.verifier_cache to {kept} at least"
             )
 
 

@@ -1,4 +1,4 @@
-"""How long the answer to an exchange may be given again to the same request.
+"""The time for which the answer to an exchange may be given again to the same request.
 
 A cache in front of the service (of a gateway, or a sidecar) answers without asking. It hears nothing of a revocation
 or of a changed profile, so the audience bounds the time (`gateway_cache`).

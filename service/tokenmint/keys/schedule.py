@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tokenmint.base.durations import spoken
+
 DAY = 86400.0
 
 
@@ -57,17 +59,17 @@ class Schedule:
     def problems(self) -> list[str]:
         """Return the broken rules, each with its numbers."""
         problems = []
-        region, seconds = (" + regions.longest_cut", f" + {self.region_lag:.0f}") if self.region_lag else ("", "")
+        region, cut = (" + regions.longest_cut", f" + {spoken(self.region_lag)}") if self.region_lag else ("", "")
         if self.ahead < self.least_ahead:
             problems.append(
-                f"publish_ahead is {self.ahead:.0f} s and has to be at least "
-                f"replica_lag{region} + max(max_age, verifier_cache) + skew = {self.replica_lag:.0f}{seconds} + "
-                f"max({self.max_age:.0f}, {self.verifier_cache:.0f}) + {self.skew:.0f} = "
-                f"{self.least_ahead:.0f} s: otherwise a key signs before verifiers have fetched it"
+                f"publish_ahead is {spoken(self.ahead)} and has to be at least "
+                f"replica_lag{region} + max(max_age, verifier_cache) + skew = {spoken(self.replica_lag)}{cut} + "
+                f"max({spoken(self.max_age)}, {spoken(self.verifier_cache)}) + {spoken(self.skew)} = "
+                f"{spoken(self.least_ahead)}: otherwise a key signs before verifiers have fetched it"
             )
         if self.rotation_interval <= self.ahead:
             problems.append(
-                f"rotation_interval is {self.rotation_interval:.0f} s and has to be longer than publish_ahead "
-                f"({self.ahead:.0f} s): otherwise the next key is never ready in time"
+                f"rotation_interval is {spoken(self.rotation_interval)} and has to be longer than publish_ahead "
+                f"({spoken(self.ahead)}): otherwise the next key is never ready in time"
             )
         return problems

@@ -99,6 +99,11 @@ class App:
         """The object that applies new configurations, once the service has started."""
         return self._started.reloads
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """The fields of each event of the life cycle: the version, and the addresses of the listeners."""
+        return {"version": self.base.version, "listen": self.listen}
+
     async def start(self) -> None:
         """Start all parts; on failure, stop those that had started.
 
@@ -106,11 +111,13 @@ class App:
             ConfigurationError: a part can't be used as configured.
             StoreUnavailable: the store can't be reached.
         """
+        log.info("starting", **self.facts)
         try:
             self._record = await self._start()
         except BaseException:
             await self.stop()
             raise
+        log.info("ready", **self.facts)
 
     async def _start(self) -> _Started:
         base = self.base
@@ -174,7 +181,7 @@ class App:
         base.draining.set()
         alone = base.job.development or base.job.redis_url is not None
         pause = 0.0 if alone else base.settings.limits.lame_duck
-        log.info("stopping", listen=self.listen, lame_duck=pause, calls_in_flight=base.capacity.in_flight)
+        log.info("stopping", **self.facts, lame_duck=pause, calls_in_flight=base.capacity.in_flight)
         base.health.retire()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
@@ -188,7 +195,8 @@ class App:
         capacity, logged = self.base.capacity, self._stopped
         self._stopped = True
         if capacity.stopping and not logged:
-            log.info("stopped", answered=capacity.answered, refused=capacity.refused, given_up=self._given_up)
+            counts = {"answered": capacity.answered, "refused": capacity.refused, "given_up": self._given_up}
+            log.info("stopped", **self.facts, **counts)
 
     async def _drain(self, servers: Listeners) -> None:
         """Finish the calls in hand within `limits.drain`, and end their connections."""

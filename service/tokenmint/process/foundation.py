@@ -37,6 +37,8 @@ class Foundation:
     """The writer of the log; None if another process writes it and its state is unknown."""
     issuer: str
     """The `iss` of tokens."""
+    version: str
+    """The version of the service."""
     metrics: Metrics
     state_metrics: StateMetrics
     background: Background
@@ -57,7 +59,7 @@ def foundation(
     log_writer: LineWriter | None = None,
 ) -> Foundation:
     """Return the parts that exist before the store is reached."""
-    metrics, readiness, draining = Metrics(), Readiness(), asyncio.Event()
+    metrics, readiness, draining, version = Metrics(), Readiness(), asyncio.Event(), metadata.version("tokenmint")
     # The value differs between replicas, and is not a secret.
     jitter = random.Random(entropy(8)).random  # noqa: S311
     background = Background(clock, jitter, metrics)
@@ -75,8 +77,9 @@ def foundation(
         store_time=store_time,
         log_writer=log_writer,
         issuer=issuer_of(settings.issuer, job.listen["http"]),
+        version=version,
         metrics=metrics,
-        state_metrics=StateMetrics(metrics.registry, metadata.version("tokenmint")),
+        state_metrics=StateMetrics(metrics.registry, version),
         background=background,
         capacity=Capacity(settings.limits.calls_in_flight, metrics.not_begun),
         readiness=readiness,

@@ -1,7 +1,8 @@
 """The reload: replaces providers, audiences, clients and operators while calls continue."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -40,6 +41,7 @@ class ReloadRequests:
         take_over: takes a configuration over. Raises ``ConfigurationError``.
         running: the configuration that the service started with.
         unit: is told of failures.
+        facts: further fields of the event of a reload.
         limit: seconds for one reading.
     """
 
@@ -50,12 +52,14 @@ class ReloadRequests:
         running: Settings,
         unit: Unit,
         *,
+        facts: Mapping[str, object] = MappingProxyType({}),
         limit: float = READ_LIMIT,
     ) -> None:
         self._load = load
         self._take_over = take_over
         self._started_with = self._running = running
         self._unit = unit
+        self._facts = facts
         self._limit = limit
         self._threads = Threads("reload", HUNG)
         self._one_at_a_time = asyncio.Lock()
@@ -76,9 +80,8 @@ class ReloadRequests:
             try:
                 changed = await self._read()
                 await self._take_over(changed)
-                log.info(
-                    "configuration reloaded", **changes.between(self._running, changed, started_with=self._started_with)
-                )
+                applied = changes.between(self._running, changed, started_with=self._started_with)
+                log.info("configuration reloaded", **self._facts, **applied)
                 self._running = changed
                 self._unit.works()
             except ENDING:

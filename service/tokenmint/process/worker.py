@@ -87,6 +87,7 @@ async def _serve(job: Job, announce: Callable[[Ready], None], on_open: Callable[
         app.reload,
         settings,
         app.base.background.unit("reload"),
+        facts=app.facts,
     )
     started, early = False, False  # a reload needs parts that exist
 

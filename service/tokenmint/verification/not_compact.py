@@ -33,7 +33,7 @@ def why_not_compact(raw: bytes) -> tuple[str, str]:
         return NOT_ONE, "this is the JSON serialisation; send the compact one"
     if dots != 2:
         words = OPAQUE if _OPAQUE.fullmatch(raw) else NOT_ONE
-        return words, f"{dots + 1} parts instead of three"
+        return words, f"has {dots + 1} of the three parts" if dots < 2 else f"{dots + 1} parts instead of three"
     if _is_of_a_load_balancer(raw):
         return LOAD_BALANCER, LOAD_BALANCER
     return NOT_ONE, "the header is empty, or there are characters outside base64url (RFC 4648 section 5, no padding)"

@@ -53,7 +53,7 @@ def test_who_has_not_fetched_the_prepared_key_is_shown(service: Served) -> None:
     assert (status, err) == (0, "")
     assert "late\\u001b/1" in out
     assert "10.0.0.8" not in out
-    assert "known verifiers: 2, of which 1 have not fetched a prepared key yet" in out
+    assert "known verifiers: 2; without a prepared key: 1" in out
     status, out, _ = call("keys", "list", "--verifiers", **as_root(service))
     assert all(text in out for text in ("replica-a", "10.0.0.7", "10.0.0.8", "jose/6"))
     status, out, _ = call("keys", "list", "--verifiers", "-o", "json", **as_root(service))

@@ -325,7 +325,7 @@ def test_a_token_that_is_none_of_the_providers_is_told(trials: Trials) -> None:
     assert (found.status, steps(found)[-1]) == (1, ("assertion.issuer", "failed", ""))
     assert found.document["steps"][-1]["detail"] == "the token is judged by the rules of the provider other"
     assert trials("idp", token="no token").document["steps"] == [
-        {"name": "assertion.form", "outcome": "failed", "reason": "MALFORMED", "detail": "1 parts instead of three"}
+        {"name": "assertion.form", "outcome": "failed", "reason": "MALFORMED", "detail": "has 1 of the three parts"}
     ]
 
 

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.issuer import Issuer
 from tests.tls import certificate
 
 from tokenmint.admission.callers import Role
-from tokenmint.base.durations import parse_duration
+from tokenmint.base.durations import LONGEST, parse_duration, spoken
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load, locate
 from tokenmint.config.settings import Settings
@@ -95,7 +97,7 @@ roles = ["king"]
         "issuer: expected an https URL without query, fragment, * and trailing slash",
         "listen.grpc: secrets would cross the network unencrypted",
         "keys.algorithms: expected some of ES256",
-        "keys: publish_ahead is 3600 s",
+        "keys: publish_ahead is 1h",
         "providers.idp.audiences: is required",
         'audiences."https://api".clients: there is no [clients.nobody]',
         'audiences."https://api".providers: there is no [providers.none]',
@@ -160,7 +162,7 @@ roles = ["king"]
         ('[keys]\nencryption_key = "x"', "keys.encryption_key: a secret is not allowed in the file"),
         ('[keys]\nencryption_key_file = "none"', "keys.encryption_key_file: "),
         ("[keys]\nalgorithms = []", "keys.algorithms: is empty: expected some of"),
-        ('[keys]\nrotation_interval = "1h"', "keys: rotation_interval is 3600 s"),
+        ('[keys]\nrotation_interval = "1h"', "keys: rotation_interval is 1h"),
         ('[audiences.a]\nclients = ["w"]', "audiences.a.providers: is required"),
         ("[audiences.a]\nproviders = []", "audiences.a.clients: is required"),
         ('[audiences.a]\nproviders = ["p"]\nlifetime = "25h"', "audiences.a.lifetime: "),
@@ -302,6 +304,11 @@ def test_what_is_missing_is_made_once_and_for_the_owner_alone(tmp_path: Path) ->
 )  # fmt: skip
 def test_durations(value: object, seconds: float) -> None:
     assert parse_duration(value) == seconds
+
+
+@given(milliseconds=st.integers(0, round(LONGEST * 1000)))
+def test_a_duration_is_written_as_it_is_read(milliseconds: int) -> None:
+    assert parse_duration(spoken(milliseconds / 1000)) == pytest.approx(milliseconds / 1000)
 
 
 @pytest.mark.parametrize(

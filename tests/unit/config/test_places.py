@@ -65,7 +65,7 @@ def test_each_key_has_the_line_that_it_begins_on() -> None:
         ('audiences."https://api".providers: is required', "line 2"),
         ("clients.web.secrets[0]: expected", "line 5"),
         ("listen.cert_file, listen.key_file: set both, or neither", "line 7"),
-        ("keys: publish_ahead is 3600 s", ""),
+        ("keys: publish_ahead is 1h", ""),
         ("x" * 5000, ""),
     ],
 )

@@ -63,7 +63,7 @@ def test_a_name_alone_changes_only_key_ids(directory: Path) -> None:
         ('name = "eu"', 'name = "EU"', "regions.name"),
         ('name = "eu"', 'name = "us"', "is this region itself"),
         ("[regions.others.us]", "[regions.others.US]", "a region's name has a-z"),
-        ('longest_cut = "2m"', 'longest_cut = "72s"', "keys.replica_lag + keys.skew + 3 * regions.poll = 73 s"),
+        ('longest_cut = "2m"', 'longest_cut = "72s"', "keys.replica_lag + keys.skew + 3 * regions.poll = 1m13s"),
         ('poll = "1s"', 'poll = "0s"', "regions.poll"),
         ("http://127.0.0.1:8080", "http://10.0.0.1:8080", "expected https"),
         ("allow_private = true", "", "expected https"),

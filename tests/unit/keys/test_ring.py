@@ -138,9 +138,9 @@ def test_old_records_are_forgotten_and_revoked_ones_never() -> None:
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"publish_ahead": 86000.0}, "publish_ahead is 86000 s and has to be at least"),
-        ({"rotation_interval": 3600.0}, "rotation_interval is 3600 s and has to be longer than publish_ahead"),
-        ({"max_age": 100000.0, "publish_ahead": 90000.0}, "max(100000, 86400)"),
+        ({"publish_ahead": 86000.0}, "publish_ahead is 23h53m20s and has to be at least"),
+        ({"rotation_interval": 3600.0}, "rotation_interval is 1h and has to be longer than publish_ahead"),
+        ({"max_age": 100000.0, "publish_ahead": 90000.0}, "max(1d3h46m40s, 1d)"),
     ],
 )
 def test_a_schedule_that_breaks_a_rule_is_named_with_its_numbers(changes: dict[str, Any], rule: str) -> None:

@@ -1,4 +1,4 @@
-"""How this client proves itself to tokenmint: one class for each kind of credential."""
+"""The credentials of this client at tokenmint: one class for each kind."""
 
 import time
 import uuid

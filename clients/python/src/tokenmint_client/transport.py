@@ -48,7 +48,7 @@ class _Plugin(grpc.AuthMetadataPlugin):
 
 
 class Transport:
-    """How a channel is opened. Without TLS only to this machine, and only where that is asked for.
+    """The settings of a channel. Without TLS only to this machine, and only where that is asked for.
 
     Args:
         target: ``host:port``.

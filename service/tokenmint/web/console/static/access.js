@@ -1,5 +1,5 @@
 // The picture of access: clients, providers and actors as rows, audiences as columns.
-import { byId, el, plural, show } from "./dom.js";
+import { byId, duration, el, plural, show } from "./dom.js";
 
 export function draw(section, found) {
   const { audiences } = found;
@@ -43,7 +43,7 @@ function has(names, listed, text = () => "") {
 function rules(audiences) {
   const rows = [
     ["Without a profile", (one) => ({ deny: "denied", without: "minted without enrichment", create: "profile is created" })[one.on_missing_profile] ?? one.on_missing_profile],
-    ["Lifetime", (one) => `${one.lifetime} s, at most ${one.max_lifetime} s`],
+    ["Lifetime", (one) => `${duration(one.lifetime)}, at most ${duration(one.max_lifetime)}`],
     ["Bound to a key", (one) => one.bound ?? ""],
     ["Single use", (one) => (one.single_use ? "yes" : "")],
     ["Condition", (one) => one.condition],

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import typer
 from rich.cells import cell_len
+from tests.forked import run_forked
 from tests.process import START_LIMIT, environment
 from tests.unit.cli.serving import as_nobody, as_root, call, served
 
@@ -72,10 +73,8 @@ def test_the_script_of_a_shell_is_one_that_it_reads(shell: str, tmp_path: Path) 
 def completed(line: str, **more: str) -> list[str]:
     words = line.split(" ")
     asked = {VARIABLE: "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), **more}
-    outcome = subprocess.run(
-        [sys.executable, "-c", "import sys\nfrom tokenmint.cli import main\nsys.argv = ['tokenmint']\nmain()"],
-        env=environment(**asked), capture_output=True, text=True, timeout=START_LIMIT, check=True,
-    )  # fmt: skip
+    outcome = run_forked(directory=Path.cwd(), **asked)
+    assert outcome.returncode == 0, outcome.stderr
     return outcome.stdout.split()
 
 

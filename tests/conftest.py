@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -47,10 +48,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_properties(items)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Exclude modules and collected tests from garbage collection: each full one would look at a million objects."""
     gc.freeze()
     gc.enable()
+    if session.config.option.processes > 1 and "tests.forked" in sys.modules:
+        sys.modules["tests.forked"].share_server()
 
 
 @pytest.fixture(scope="session")

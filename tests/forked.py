@@ -4,6 +4,7 @@ A fork calls the command's own `main`, with arguments, directory, environment an
 starting itself, and those that change how the interpreter starts, use `Service`: the command as it is installed.
 """
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.reduction import DupFd
 from pathlib import Path
@@ -31,10 +33,17 @@ _lock: Final = threading.Lock()
 """Held where the state of a fork is read: its status can be read once."""
 
 
-def _main(arguments: tuple[str, ...], directory: str, environ: Mapping[str, str], streams: tuple[Any, ...]) -> None:
-    """Run the command line in the fork."""
-    from tokenmint.cli import main
+def share_server() -> None:
+    """Start the process that forks, for this process and its own forks: otherwise each would load one for itself."""
+    server = forkserver._forkserver  # type: ignore[attr-defined]  # it has no public way to tell that it runs
+    server.ensure_running()
+    os.register_at_fork(after_in_child=lambda: setattr(server, "ensure_running", lambda: None))
 
+
+def _main(
+    module: str, arguments: tuple[str, ...], directory: str, environ: Mapping[str, str], streams: tuple[Any, ...]
+) -> None:
+    """Run the `main` of the command line, or of another module, in the fork."""
     for descriptor, stream in enumerate(streams):
         os.dup2(given := stream.detach(), descriptor)
         os.close(given)
@@ -45,7 +54,7 @@ def _main(arguments: tuple[str, ...], directory: str, environ: Mapping[str, str]
     os.environ.clear()
     os.environ.update(environ)
     sys.argv = ["tokenmint", *arguments]
-    main()
+    sys.exit(importlib.import_module(module).main())
 
 
 class Fork:
@@ -54,10 +63,15 @@ class Fork:
     stdout: IO[str]
 
     def __init__(
-        self, arguments: tuple[str, ...], directory: Path, environ: Mapping[str, str], streams: tuple[int, int, int]
+        self,
+        arguments: tuple[str, ...],
+        directory: Path,
+        environ: Mapping[str, str],
+        streams: tuple[int, int, int],
+        module: str = "tokenmint.cli",
     ) -> None:
         with _lock:
-            work = (arguments, str(directory), environ, tuple(DupFd(stream) for stream in streams))
+            work = (module, arguments, str(directory), environ, tuple(DupFd(stream) for stream in streams))
             self._process = _forks.Process(target=_main, args=work, daemon=True)
             self._process.start()
         self.pid: int = self._process.pid or 0
@@ -102,8 +116,10 @@ class ForkedWithLog(ServiceWithLog, ForkedService):
     """One whose standard error is the descriptor ``log``, which is open: Python itself starts otherwise without one."""
 
 
-def run_forked(*arguments: str, directory: Path, stdin: str = "", **changes: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command line to its end, in a fork."""
+def run_forked(
+    *arguments: str, directory: Path, stdin: str = "", module: str = "tokenmint.cli", **changes: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run the command line, or the `main` of another module, to its end, in a fork."""
     with (
         tempfile.TemporaryFile("w+") as given,
         tempfile.TemporaryFile("w+") as out,
@@ -112,7 +128,7 @@ def run_forked(*arguments: str, directory: Path, stdin: str = "", **changes: str
         given.write(stdin)
         given.seek(0)
         streams = (given.fileno(), out.fileno(), err.fileno())
-        status = Fork(arguments, directory, environment(**changes), streams).wait(START_LIMIT)
+        status = Fork(arguments, directory, environment(**changes), streams, module).wait(START_LIMIT)
         for stream in (out, err):
             stream.seek(0)
         return subprocess.CompletedProcess(arguments, status, out.read(), err.read())

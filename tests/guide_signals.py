@@ -52,13 +52,16 @@ def logout_without_a_subject(walk: Walk) -> str:
 
 
 def signals_beyond_the_rate(walk: Walk) -> str:
-    """Push more than the rate allows at once."""
+    """Push more than the rate allows at once.
+
+    A process that waits too long for the store counts a call by itself. So each of the two counts lets one signal pass.
+    """
     line = "[providers.partner.signals]\n"
     text = walk.configuration()
     assert line in text
     walk.serve(text=text.replace(line, line + "rate = { per_second = 0.001, burst = 1 }\n"))
     assert signal()(walk) == ""
-    return signal()(walk)
+    return next(filter(None, (signal()(walk) for _ in range(2))), "")
 
 
 SIGNALS: Final[Sequence[Provocation]] = (

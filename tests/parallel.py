@@ -6,9 +6,9 @@ runs the rest of its batch. A fork has none of its parent's threads, but all of 
 """
 
 import atexit
+import itertools
 import mmap
 import multiprocessing
-import os
 import signal
 import sys
 import threading
@@ -54,6 +54,7 @@ class _Fork:
 
     def __init__(self, session: pytest.Session, number: int, tests: list[int], stop: mmap.mmap, others: list["_Fork"]):
         self.number = number
+        """No other one has it."""
         self.tests = deque(tests)
         self.connection, its_end = _forks.Pipe()
         not_its_own = [self.connection, *(other.connection for other in others)]
@@ -78,6 +79,7 @@ class Parallel:
         self._count = processes
         self._stop = mmap.mmap(-1, 1)
         self._forks: list[_Fork] = []
+        self._numbers = itertools.count()
         items = session.items
         self._batches = Batches(
             range(len(items)),
@@ -96,8 +98,8 @@ class Parallel:
             )
         self._session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # made once, for all forks
         try:
-            for number in range(self._count):
-                self._start(number, self._batches.take(number))
+            for _ in range(self._count):
+                self._start([])
             while self._forks:
                 for ready in wait([fork.connection for fork in self._forks]):
                     self._hear(next(fork for fork in self._forks if fork.connection is ready))
@@ -110,8 +112,10 @@ class Parallel:
         if self._session.shouldstop:
             raise self._session.Interrupted(self._session.shouldstop)
 
-    def _start(self, number: int, tests: list[int]) -> None:
-        if tests:
+    def _start(self, tests: list[int]) -> None:
+        """Have a further process run these tests, or the next ones."""
+        number = next(self._numbers)
+        if tests := tests or self._batches.take(number):
             self._forks.append(_Fork(self._session, number, tests, self._stop, self._forks))
 
     def _hear(self, fork: _Fork) -> None:
@@ -146,7 +150,7 @@ class Parallel:
         if fork.tests and not self._stop[0]:
             lost = self._session.items[fork.tests.popleft()]
             self._fail(lost.nodeid, lost.location, f"the process of this test ended with {how or 'exit status 0'}")
-            self._start(fork.number, list(fork.tests) or self._batches.take(fork.number))
+            self._start(list(fork.tests))
         elif how is not None and not self._stop[0]:
             name = f"process {fork.number}"
             self._fail(
@@ -242,5 +246,5 @@ def _part(config: pytest.Config, number: int) -> None:
     capture.start_global_capturing()
     capture.suspend_global_capture()
     factory = config._tmp_path_factory  # type: ignore[attr-defined]  # pytest's own way
-    factory._basetemp = factory.getbasetemp() / f"process-{number}-{os.getpid()}"
+    factory._basetemp = factory.getbasetemp() / f"fork-{number}"
     factory._basetemp.mkdir(mode=0o700)

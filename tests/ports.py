@@ -28,9 +28,8 @@ def own_port() -> int:
     """
     last = int(_RANGE.read_text().split()[0]) if _RANGE.exists() else 32_768
     _LOCKS.mkdir(mode=0o700, exist_ok=True)
-    ports = list(range(FIRST, last))
-    random.SystemRandom().shuffle(ports)
-    for port in ports:
+    begin = random.SystemRandom().randrange(FIRST, last)
+    for port in (*range(begin, last), *range(FIRST, begin)):
         if _locked(port):
             return port
     raise OSError(errno.EADDRINUSE, f"all ports from {FIRST} to {last - 1} are taken")

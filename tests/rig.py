@@ -277,8 +277,12 @@ class Options:
 
 
 def write_configuration(serve: Serve, options: Options, secrets: Mapping[str, Secret]) -> Path:
-    """Write the configuration of a service, and its key-encryption key."""
-    (serve.directory / "kek").write_text(new_encryption_key(serve.entropy))
+    """Write the configuration of a service, and its key-encryption key, unless a service before has left one.
+
+    The first start may have sealed keys in the store before it failed, and another start opens only its own.
+    """
+    if not (kek := serve.directory / "kek").exists():
+        kek.write_text(new_encryption_key(serve.entropy))
     config = serve.directory / "tokenmint.toml"
     text = options.head + CONFIG.replace("[listen]\n", f'[listen]\ntransport = "{options.transport}"\n{options.listen}')
     algorithms, legacy = ('["ES256", "RS256"]', "RS256") if serve.rsa else ('["ES256"]', "ES256")

@@ -211,6 +211,13 @@ async def recovered(call: Callable[[], Awaitable[Any]], clock: FakeClock) -> Non
             return
 
 
+async def test_another_start_opens_the_keys_of_one_before_it(serve: Serve) -> None:
+    for _ in range(2):
+        async with serve() as service:
+            await once_it_works(partial(service.create, person()))
+            assert (await service.exchange.ExchangeToken(ask(service), **service.auth("web"))).token
+
+
 @pytest.mark.parametrize("fault", ["refused", "black hole", "reset", "drip", *REFUSALS])
 async def test_each_fault_is_answered_and_is_over_when_it_is_over(
     rig: Rig, proxy: Proxy, clock: FakeClock, fault: str

@@ -1,7 +1,5 @@
 """Nothing secret that a command was handed is in what it says of a mistake, a refusal or a fault of its own."""
 
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent import futures
@@ -13,7 +11,7 @@ import pytest
 import typer
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from tests.process import environment
+from tests.forked import run_forked
 from typer.testing import CliRunner
 
 from tokenmint import cli
@@ -230,11 +228,11 @@ def test_faults_of_a_thread_are_told_the_same_way(
 @pytest.mark.parametrize(
     "job", [f'{{"config": "{CANARY}"', f'{{"secret": "{CANARY}"}}', f'["{CANARY}"]', '{"config": 7}']
 )
-def test_a_fault_of_a_worker_is_told_without_what_it_was_handed(job: str) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "tokenmint.process.worker"], input=job, capture_output=True, text=True, check=False,
-        timeout=60, env=environment(),
-    )  # fmt: skip
+@pytest.mark.parametrize("arguments", [(), ("1", "60")], ids=["no arguments", "arguments"])
+def test_a_fault_of_a_worker_is_told_without_what_it_was_handed(
+    job: str, arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    ended = run_forked(*arguments, directory=tmp_path, stdin=job, module="tokenmint.process.worker")
     assert ended.returncode == 70
     assert CANARY not in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.forked import run_forked
 from tests.process import START_LIMIT, environment
 from tests.unit.cli.serving import as_nobody, call
 
@@ -44,10 +45,8 @@ def test_the_script_of_a_shell_is_one_that_it_reads(shell: str, tmp_path: Path) 
 
 def completed(line: str, **more: str) -> list[str]:
     asked = {VARIABLE: "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_ARGS": line, **more}
-    outcome = subprocess.run(
-        [sys.executable, "-c", "import sys\nfrom tokenmint.cli import main\nsys.argv = ['tokenmint']\nmain()"],
-        env=environment(**asked), capture_output=True, text=True, timeout=START_LIMIT, check=True,
-    )  # fmt: skip
+    outcome = run_forked(directory=Path.cwd(), **asked)
+    assert outcome.returncode == 0, outcome.stderr
     return [shown.partition("\t")[0] for shown in outcome.stdout.splitlines() if shown]
 
 

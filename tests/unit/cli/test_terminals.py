@@ -1,18 +1,17 @@
 """A real service on a real terminal of 80 columns, in a pipe that is closed, and with Ctrl-C."""
 
 import json
+import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
-from tests.forked import ForkedService
+from tests.forked import Fork, ForkedService
 from tests.issuer import Issuer, serving
 from tests.process import CLIENT, OPERATOR, START_LIMIT, configure, environment
 from tests.unit.cli.screen import Screen
@@ -112,16 +111,17 @@ def test_ids_are_whole_on_a_terminal(terminal: Terminal) -> None:
 @pytest.mark.parametrize("kind", ["keys", "explanation"])
 def test_a_reader_that_is_gone_causes_no_traceback(terminal: Terminal, kind: str) -> None:
     for more in ((), ("-o", "json")):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tokenmint", *words_of(terminal)[kind], *more], cwd=terminal.directory,
-            env=environment(**environ(terminal)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert process.stdout is not None
-        process.stdout.close()
-        assert process.stderr is not None
-        told = process.stderr.read()
-        assert (process.wait(START_LIMIT), told) == (1, "")
-        process.stderr.close()
+        reading, writing = os.pipe()
+        os.close(reading)
+        with (terminal.directory / "told").open("w+") as told:
+            process = Fork(
+                (*words_of(terminal)[kind], *more), terminal.directory, environment(**environ(terminal)),
+                (0, writing, told.fileno()),
+            )  # fmt: skip
+            os.close(writing)
+            status = process.wait(START_LIMIT)
+            told.seek(0)
+            assert (status, told.read()) == (1, "")
 
 
 def test_ctrl_c_ends_a_call_that_waits_without_a_traceback(tmp_path: Path) -> None:

@@ -1,13 +1,11 @@
 """Handshakes that fail, for real: each error names the option that mends it, and gRPC's own log stays silent."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import pytest
-from tests.process import START_LIMIT, environment
+from tests.forked import run_forked
 from tests.tls import Authority
 from tests.unit.cli.serving import as_root, served
 
@@ -60,10 +58,7 @@ def test_a_failed_handshake_names_the_option(case: str, ca: Authority, tmp_path:
     for name, pem in (("ca", ca.pem), ("other", other.pem), ("crt", certificate), ("key", key)):
         (tmp_path / name).write_bytes(pem)
     with served(make(ca)) as service:
-        outcome = subprocess.run(
-            [sys.executable, "-m", "tokenmint", "keys", "list", *options], cwd=tmp_path, capture_output=True, text=True,
-            timeout=START_LIMIT, check=False, env=environment(GRPC_VERBOSITY="", **as_root(service)),
-        )  # fmt: skip
+        outcome = run_forked("keys", "list", *options, directory=tmp_path, GRPC_VERBOSITY="", **as_root(service))
     assert (outcome.returncode, outcome.stdout) == (expected, ""), outcome.stderr
     assert all(word in outcome.stderr for word in words), outcome.stderr
     assert len(outcome.stderr.splitlines()) == 1, outcome.stderr

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from tests.process import configure, run
+from tests.forked import run_forked
+from tests.process import configure
 
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load
@@ -80,6 +81,6 @@ def test_an_endpoint_of_a_key_management_service(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_config_check_ends_with_the_line(tmp_path: Path) -> None:
     config = configure(tmp_path, extra='\n[clients.other]\njwks_url = "https://x.example:99999/"\n')
-    checked = run("config", "check", "--config", str(config), directory=tmp_path)
+    checked = run_forked("config", "check", "--config", str(config), directory=tmp_path)
     assert checked.returncode == 2
     assert "clients.other.jwks_url: its port is not a number from 1 to 65535" in checked.stdout + checked.stderr

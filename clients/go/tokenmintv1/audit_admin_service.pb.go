@@ -80,11 +80,13 @@ type ListAuditEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The stream.
 	Stream AuditStream `protobuf:"varint,1,opt,name=stream,proto3,enum=tokenmint.v1.AuditStream" json:"stream,omitempty"`
-	// The `next_position` of an answer: the page begins after it. Default: the
-	// page has the newest events, or begins at `start_time`.
+	// The `next_position` of an answer, or the `position` of an event: the page
+	// begins after it. Default: the page has the newest events, or begins at
+	// `start_time`.
 	Position string `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
 	// The page begins with the first event that was stored at this time or
-	// later, by the store's clock. Not allowed together with `position`.
+	// later, by the store's clock, in a Cluster by that of each node. Not allowed
+	// together with `position`.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// At most this many events, 1 to 1000. Default: 100.
 	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
@@ -163,14 +165,14 @@ func (x *ListAuditEventsRequest) GetPageBytes() int32 {
 // A page of events.
 type ListAuditEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The events, oldest first.
+	// The events, oldest first, by the times at which they were stored.
 	Events []*AuditEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
-	// Asks for the events after these. Always set.
+	// Asks for the events after these. Always set. At most 1125 characters.
 	NextPosition string `protobuf:"bytes,2,opt,name=next_position,json=nextPosition,proto3" json:"next_position,omitempty"`
 	// Whether there are later events already.
 	HasMore bool `protobuf:"varint,3,opt,name=has_more,json=hasMore,proto3" json:"has_more,omitempty"`
-	// Whether the stream dropped events between `position` and this page, since
-	// it is full, or was removed.
+	// Whether the stream, or a shard of it, dropped events between `position` and
+	// this page, since it is full, or was removed.
 	HasGap        bool `protobuf:"varint,4,opt,name=has_gap,json=hasGap,proto3" json:"has_gap,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

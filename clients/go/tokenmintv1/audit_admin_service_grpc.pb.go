@@ -29,11 +29,17 @@ const (
 // Lets operators read the audit trail in the store. Served on the operators'
 // listener. Needs the viewer role.
 type AuditAdminServiceClient interface {
-	// Returns a page of events of one stream, in their order. To follow the
-	// stream, a caller repeats the call with the `next_position` of the answer
-	// before.
+	// Returns a page of events of one stream. To follow the stream, a caller
+	// repeats the call with the `next_position` of the answer before, and gets
+	// each event once.
 	//
-	// Idempotent. Fails with UNAVAILABLE where the store can't be reached.
+	// A stream may be spread over shards (`audit.shards`). Events of one shard
+	// come in their order. Those of several are ordered within the page by the
+	// time at which they were stored, and a later page may begin with an earlier
+	// event of another shard.
+	//
+	// Idempotent. Fails with UNAVAILABLE where the store can't be reached, or one
+	// of the shards.
 	ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error)
 }
 
@@ -62,11 +68,17 @@ func (c *auditAdminServiceClient) ListAuditEvents(ctx context.Context, in *ListA
 // Lets operators read the audit trail in the store. Served on the operators'
 // listener. Needs the viewer role.
 type AuditAdminServiceServer interface {
-	// Returns a page of events of one stream, in their order. To follow the
-	// stream, a caller repeats the call with the `next_position` of the answer
-	// before.
+	// Returns a page of events of one stream. To follow the stream, a caller
+	// repeats the call with the `next_position` of the answer before, and gets
+	// each event once.
 	//
-	// Idempotent. Fails with UNAVAILABLE where the store can't be reached.
+	// A stream may be spread over shards (`audit.shards`). Events of one shard
+	// come in their order. Those of several are ordered within the page by the
+	// time at which they were stored, and a later page may begin with an earlier
+	// event of another shard.
+	//
+	// Idempotent. Fails with UNAVAILABLE where the store can't be reached, or one
+	// of the shards.
 	ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error)
 	mustEmbedUnimplementedAuditAdminServiceServer()
 }

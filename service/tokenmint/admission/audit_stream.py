@@ -22,7 +22,8 @@ log = structlog.get_logger(__name__)
 
 BATCH: Final = 200  # events written to the store together
 BATCH_BYTES: Final = 256 * 1024
-REST: Final = 5.0  # seconds for which a shard that failed is left out, while others work
+REST: Final = 5.0  # seconds for which a shard that failed is left out, while others work; doubles up to ...
+LONGEST_REST: Final = 60.0
 PATIENCE: Final = 5.0  # seconds after which a batch is tried with no further shard
 DROPPED_AT_ONCE: Final = 500  # outdated entries of a shard
 ROUNDS: Final = 20  # of a shard, each time
@@ -44,6 +45,8 @@ class _Shard:
     key: str
     failure: str = ""
     """The reason why the last batch did not reach it; "" otherwise."""
+    failures: int = 0
+    """In a row."""
     rests_until: float = 0.0
 
 
@@ -126,10 +129,11 @@ class AuditStream:
     def _fails(self, shard: _Shard, reason: str) -> None:
         if not shard.failure and len(self._shards) > 1:
             log.warning("a shard of the audit stream accepts no events", shard=shard.key, error=reason)
-        shard.failure, shard.rests_until = reason, self._monotonic() + REST
+        rest = min(REST * 2.0 ** min(shard.failures, 10), LONGEST_REST)  # an attempt may last as long as its time-out
+        shard.failure, shard.failures, shard.rests_until = reason, shard.failures + 1, self._monotonic() + rest
 
     def _works(self, shard: _Shard) -> None:
-        shard.failure, shard.rests_until = "", 0.0
+        shard.failure, shard.failures, shard.rests_until = "", 0, 0.0
         if len(self._shards) > 1:
             log.info("a shard of the audit stream accepts events again", shard=shard.key)
 

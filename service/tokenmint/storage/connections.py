@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import redis.asyncio as driver
 import structlog
+from redis._parsers.commands import AsyncCommandsParser
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -262,6 +263,18 @@ def _connection(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles) ->
     return kwargs
 
 
+class _Commands(AsyncCommandsParser):
+    """The server's commands, which the driver asks for anew whenever it looks for nodes: once is enough.
+
+    It asks the first primary. If that one does not answer, the driver would reach none of the others.
+    """
+
+    async def initialize(self, node: ClusterNode | None = None) -> None:
+        """Ask a node for its commands, unless they are known."""
+        if not self.commands:
+            await super().initialize(node)
+
+
 def server_pool(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles) -> BlockingConnectionPool:
     """Return a pool of connections to the single server of ``url``."""
     kwargs = _connection(url, options, files)
@@ -282,6 +295,7 @@ def cluster_client(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles)
         dynamic_startup_nodes=False,
         **_connection(url, options, files),
     )
+    client.commands_parser = _Commands()
     # It takes no connection class, and passes these arguments to every node that it discovers later.
     transport = _transport(files)
     transport["connection_class"] = _NodeTlsConnection if url.tls else _NodeConnection

@@ -46,6 +46,8 @@ class Server:
         self.pool: driver.ConnectionPool | None = None
         self._cluster: RedisCluster | None = None
         self._sentinel: Sentinel | None = None
+        self._unanswering: str | None = None
+        """The node of a Cluster that did not answer a write in time: it is asked last which nodes there are."""
         if url.kind == "cluster":
             self._cluster = cluster_client(url, options, self._files)
         elif url.kind == "sentinel":
@@ -159,6 +161,7 @@ class Server:
                         await connection.send_packed_command(joined)
                         replies = [await _reply(connection) for _ in commands]
                     except BaseException:
+                        self._unanswering = place_of(connection)
                         # An unread reply must not meet the next user of the connection (redis-py CVE-2023-28858).
                         await connection.disconnect(nowait=True)
                         raise
@@ -201,11 +204,15 @@ class Server:
 
     async def _checkout(self, key: str, stack: contextlib.AsyncExitStack) -> Any:
         if self._cluster is not None:
-            await self._cluster.initialize()
+            await self._cluster.initialize(last_failed_node_name=self._unanswering)
             node: Any = self._cluster.get_node_from_key(key)
             connection = node.acquire_connection()
             stack.callback(node.release, connection)
-            await connection.connect()
+            try:
+                await connection.connect()
+            except BaseException:
+                self._unanswering = str(node.name)
+                raise
             return connection
         pool: Any = self.pool
         connection = await pool.get_connection()

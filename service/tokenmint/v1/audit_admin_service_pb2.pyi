@@ -58,8 +58,9 @@ class ListAuditEventsRequest(_message.Message):
     stream: Global___AuditStream.ValueType
     """The stream."""
     position: _builtins.str
-    """The `next_position` of an answer: the page begins after it. Default: the
-    page has the newest events, or begins at `start_time`.
+    """The `next_position` of an answer, or the `position` of an event: the page
+    begins after it. Default: the page has the newest events, or begins at
+    `start_time`.
     """
     page_size: _builtins.int
     """At most this many events, 1 to 1000. Default: 100."""
@@ -70,7 +71,8 @@ class ListAuditEventsRequest(_message.Message):
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """The page begins with the first event that was stored at this time or
-        later, by the store's clock. Not allowed together with `position`.
+        later, by the store's clock, in a Cluster by that of each node. Not allowed
+        together with `position`.
         """
 
     def __init__(
@@ -101,16 +103,16 @@ class ListAuditEventsResponse(_message.Message):
     HAS_MORE_FIELD_NUMBER: _builtins.int
     HAS_GAP_FIELD_NUMBER: _builtins.int
     next_position: _builtins.str
-    """Asks for the events after these. Always set."""
+    """Asks for the events after these. Always set. At most 1125 characters."""
     has_more: _builtins.bool
     """Whether there are later events already."""
     has_gap: _builtins.bool
-    """Whether the stream dropped events between `position` and this page, since
-    it is full, or was removed.
+    """Whether the stream, or a shard of it, dropped events between `position` and
+    this page, since it is full, or was removed.
     """
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditEvent]:
-        """The events, oldest first."""
+        """The events, oldest first, by the times at which they were stored."""
 
     def __init__(
         self,

@@ -32,16 +32,17 @@ class World:
         self._now = 1_000_000
         self._count = 0
 
-    async def write(self, shard: int, lengths: Sequence[int], *, passed: int = 1) -> None:
-        """Append entries of these lengths to a shard, by its clock, which never goes back."""
-        self._now += passed
+    async def write(self, shard: int, lengths: Sequence[int]) -> None:
+        """Append entries of these lengths to a shard, by its clock, which never goes back. Ids may be equal."""
+        self._now += len(lengths) % 2
         stamp = self._now + self._skews[shard % len(self._skews)]
         pipeline: Any = self.store.server.client.pipeline(transaction=False)
         for length in lengths:
             self._count += 1
             value = b"%d:%06d:" % (shard, self._count) + b"x" * length
-            self.written.setdefault(shard, []).append(value)
-            pipeline.xadd(self.store.prefix + KEYS[shard], {"event": value}, id=f"{stamp}-{self._count}")
+            held = self.written.setdefault(shard, [])
+            held.append(value)
+            pipeline.xadd(self.store.prefix + KEYS[shard], {"event": value}, id=f"{stamp}-{len(held)}")
         await pipeline.execute()
 
 
@@ -200,7 +201,7 @@ async def test_only_entries_that_are_gone_are_a_gap(redis_url: str) -> None:
     async with world(redis_url) as told:
         client, prefix = told.store.server.client, told.store.prefix
         await told.write(1, [1, 1, 1])
-        await told.write(2, [1, 1])
+        await told.write(2, [1, 1, 1])
         page = await merging.since(told.store, KEYS, (0, 0), most_entries=2, most_bytes=1000)
         assert not (await merging.after(told.store, KEYS, page.following, **ROOM)).gap, "of the second nothing was read"
         await client.xtrim(prefix + KEYS[2], maxlen=1, approximate=False)

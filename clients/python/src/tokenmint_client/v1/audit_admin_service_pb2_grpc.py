@@ -49,11 +49,17 @@ class AuditAdminServiceServicer:
     """
 
     def ListAuditEvents(self, request, context):
-        """Returns a page of events of one stream, in their order. To follow the
-        stream, a caller repeats the call with the `next_position` of the answer
-        before.
+        """Returns a page of events of one stream. To follow the stream, a caller
+        repeats the call with the `next_position` of the answer before, and gets
+        each event once.
 
-        Idempotent. Fails with UNAVAILABLE where the store can't be reached.
+        A stream may be spread over shards (`audit.shards`). Events of one shard
+        come in their order. Those of several are ordered within the page by the
+        time at which they were stored, and a later page may begin with an earlier
+        event of another shard.
+
+        Idempotent. Fails with UNAVAILABLE where the store can't be reached, or one
+        of the shards.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,11 +36,17 @@ class AuditAdminServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditAdminServiceAsyncStub: ...
     ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_audit_admin_service_pb2.ListAuditEventsRequest, _audit_admin_service_pb2.ListAuditEventsResponse]
-    """Returns a page of events of one stream, in their order. To follow the
-    stream, a caller repeats the call with the `next_position` of the answer
-    before.
+    """Returns a page of events of one stream. To follow the stream, a caller
+    repeats the call with the `next_position` of the answer before, and gets
+    each event once.
 
-    Idempotent. Fails with UNAVAILABLE where the store can't be reached.
+    A stream may be spread over shards (`audit.shards`). Events of one shard
+    come in their order. Those of several are ordered within the page by the
+    time at which they were stored, and a later page may begin with an earlier
+    event of another shard.
+
+    Idempotent. Fails with UNAVAILABLE where the store can't be reached, or one
+    of the shards.
     """
 
 @_typing.type_check_only
@@ -51,11 +57,17 @@ class AuditAdminServiceAsyncStub(AuditAdminServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_audit_admin_service_pb2.ListAuditEventsRequest, _audit_admin_service_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
-    """Returns a page of events of one stream, in their order. To follow the
-    stream, a caller repeats the call with the `next_position` of the answer
-    before.
+    """Returns a page of events of one stream. To follow the stream, a caller
+    repeats the call with the `next_position` of the answer before, and gets
+    each event once.
 
-    Idempotent. Fails with UNAVAILABLE where the store can't be reached.
+    A stream may be spread over shards (`audit.shards`). Events of one shard
+    come in their order. Those of several are ordered within the page by the
+    time at which they were stored, and a later page may begin with an earlier
+    event of another shard.
+
+    Idempotent. Fails with UNAVAILABLE where the store can't be reached, or one
+    of the shards.
     """
 
 class AuditAdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -69,11 +81,17 @@ class AuditAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_admin_service_pb2.ListAuditEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_admin_service_pb2.ListAuditEventsResponse, _abc.Awaitable[_audit_admin_service_pb2.ListAuditEventsResponse]]:
-        """Returns a page of events of one stream, in their order. To follow the
-        stream, a caller repeats the call with the `next_position` of the answer
-        before.
+        """Returns a page of events of one stream. To follow the stream, a caller
+        repeats the call with the `next_position` of the answer before, and gets
+        each event once.
 
-        Idempotent. Fails with UNAVAILABLE where the store can't be reached.
+        A stream may be spread over shards (`audit.shards`). Events of one shard
+        come in their order. Those of several are ordered within the page by the
+        time at which they were stored, and a later page may begin with an earlier
+        event of another shard.
+
+        Idempotent. Fails with UNAVAILABLE where the store can't be reached, or one
+        of the shards.
         """
 
 def add_AuditAdminServiceServicer_to_server(servicer: AuditAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -37,13 +37,15 @@ export interface ListAuditEventsRequest {
   /** The stream. */
   stream: AuditStream;
   /**
-   * The `next_position` of an answer: the page begins after it. Default: the
-   * page has the newest events, or begins at `start_time`.
+   * The `next_position` of an answer, or the `position` of an event: the page
+   * begins after it. Default: the page has the newest events, or begins at
+   * `start_time`.
    */
   position: string;
   /**
    * The page begins with the first event that was stored at this time or
-   * later, by the store's clock. Not allowed together with `position`.
+   * later, by the store's clock, in a Cluster by that of each node. Not allowed
+   * together with `position`.
    */
   startTime:
     | Date
@@ -59,15 +61,15 @@ export interface ListAuditEventsRequest {
 
 /** A page of events. */
 export interface ListAuditEventsResponse {
-  /** The events, oldest first. */
+  /** The events, oldest first, by the times at which they were stored. */
   events: AuditEvent[];
-  /** Asks for the events after these. Always set. */
+  /** Asks for the events after these. Always set. At most 1125 characters. */
   nextPosition: string;
   /** Whether there are later events already. */
   hasMore: boolean;
   /**
-   * Whether the stream dropped events between `position` and this page, since
-   * it is full, or was removed.
+   * Whether the stream, or a shard of it, dropped events between `position` and
+   * this page, since it is full, or was removed.
    */
   hasGap: boolean;
 }
@@ -353,11 +355,17 @@ export const AuditEvent: MessageFns<AuditEvent> = {
 export type AuditAdminServiceService = typeof AuditAdminServiceService;
 export const AuditAdminServiceService = {
   /**
-   * Returns a page of events of one stream, in their order. To follow the
-   * stream, a caller repeats the call with the `next_position` of the answer
-   * before.
+   * Returns a page of events of one stream. To follow the stream, a caller
+   * repeats the call with the `next_position` of the answer before, and gets
+   * each event once.
    *
-   * Idempotent. Fails with UNAVAILABLE where the store can't be reached.
+   * A stream may be spread over shards (`audit.shards`). Events of one shard
+   * come in their order. Those of several are ordered within the page by the
+   * time at which they were stored, and a later page may begin with an earlier
+   * event of another shard.
+   *
+   * Idempotent. Fails with UNAVAILABLE where the store can't be reached, or one
+   * of the shards.
    */
   listAuditEvents: {
     path: "/tokenmint.v1.AuditAdminService/ListAuditEvents" as const,
@@ -374,22 +382,34 @@ export const AuditAdminServiceService = {
 
 export interface AuditAdminServiceServer extends UntypedServiceImplementation {
   /**
-   * Returns a page of events of one stream, in their order. To follow the
-   * stream, a caller repeats the call with the `next_position` of the answer
-   * before.
+   * Returns a page of events of one stream. To follow the stream, a caller
+   * repeats the call with the `next_position` of the answer before, and gets
+   * each event once.
    *
-   * Idempotent. Fails with UNAVAILABLE where the store can't be reached.
+   * A stream may be spread over shards (`audit.shards`). Events of one shard
+   * come in their order. Those of several are ordered within the page by the
+   * time at which they were stored, and a later page may begin with an earlier
+   * event of another shard.
+   *
+   * Idempotent. Fails with UNAVAILABLE where the store can't be reached, or one
+   * of the shards.
    */
   listAuditEvents: handleUnaryCall<ListAuditEventsRequest, ListAuditEventsResponse>;
 }
 
 export interface AuditAdminServiceClient extends Client {
   /**
-   * Returns a page of events of one stream, in their order. To follow the
-   * stream, a caller repeats the call with the `next_position` of the answer
-   * before.
+   * Returns a page of events of one stream. To follow the stream, a caller
+   * repeats the call with the `next_position` of the answer before, and gets
+   * each event once.
    *
-   * Idempotent. Fails with UNAVAILABLE where the store can't be reached.
+   * A stream may be spread over shards (`audit.shards`). Events of one shard
+   * come in their order. Those of several are ordered within the page by the
+   * time at which they were stored, and a later page may begin with an earlier
+   * event of another shard.
+   *
+   * Idempotent. Fails with UNAVAILABLE where the store can't be reached, or one
+   * of the shards.
    */
   listAuditEvents(
     request: ListAuditEventsRequest,

@@ -222,6 +222,7 @@ def check_audience(provider: Provider, claims: Mapping[str, JsonValue], token_ty
 
     OpenID Connect Core required `azp` in section 3.1.3.7, until errata set 2 left this to extensions. It is still
     required here, unless the provider's configuration says otherwise. There never was such a rule for access tokens.
+    Where the configuration names parties for these, `client_id` (RFC 9068 section 2.2) stands for a missing `azp`.
     """
     value, audiences = claims.get("aud"), audiences_of(provider, claims)
     if not audiences or (isinstance(value, list) and value and len(audiences) != len(value)):
@@ -236,7 +237,7 @@ def check_audience(provider: Provider, claims: Mapping[str, JsonValue], token_ty
         )
     asked = provider.check_authorized_party and (token_type != ACCESS_TOKEN or provider.authorized_parties)
     if len(audiences) > 1 and asked:
-        party = claims.get("azp")
+        party = claims.get("azp", claims.get("client_id") if token_type == ACCESS_TOKEN else None)
         if not isinstance(party, str) or party not in (provider.authorized_parties or provider.audiences):
             raise WrongAudience(
                 "the token is for several audiences and its azp is not ours: name the accepted ones in "

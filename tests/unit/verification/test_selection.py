@@ -14,7 +14,7 @@ from tokenmint.base.token_errors import ClaimRejected, UnknownIssuer, Unsupporte
 from tokenmint.config.load import load
 from tokenmint.config.providers import provider_from_table
 from tokenmint.model.drafts import IDENTITY_ASSERTION
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, JWT
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_TOKEN, JWT
 from tokenmint.verification.provider import Provider
 from tokenmint.verification.selection import disjoint
 
@@ -197,6 +197,32 @@ async def test_oidc_core_errata_set_2_azp_is_asked_for_in_id_tokens_alone() -> N
     named = of("idp", token_types=["access_token"], untyped_access_tokens=True, authorized_parties=["mobile"])
     with pytest.raises(WrongAudience):  # parties that the configuration names count for every kind
         await prove(several, named, kind=ACCESS_TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parties", "accepted"),
+    [
+        (ACCESS_TOKEN, {"client_id": "mobile"}, True),
+        (ACCESS_TOKEN, {"azp": "mobile", "client_id": "spa"}, True),
+        (ACCESS_TOKEN, {"azp": "spa", "client_id": "mobile"}, False),
+        (ACCESS_TOKEN, {"azp": "", "client_id": "mobile"}, False),
+        (ACCESS_TOKEN, {"azp": ["mobile"], "client_id": "mobile"}, False),
+        (ACCESS_TOKEN, {"client_id": "spa"}, False),
+        (ACCESS_TOKEN, {"client_id": ["mobile"]}, False),
+        (ID_TOKEN, {"client_id": "mobile"}, False),
+    ],
+)
+async def test_rfc_9068_section_2_2_client_id_names_the_party_of_an_access_token_without_azp(
+    kind: str, parties: dict[str, Any], accepted: bool
+) -> None:
+    table = {"token_types": ["id_token", "access_token"], "untyped_access_tokens": True}
+    named = of("idp", **table, authorized_parties=["mobile"])
+    token = ONE.token(NOW, aud=["app", "other"], **parties)
+    if accepted:
+        assert await prove(token, named, kind=kind)
+    else:
+        with pytest.raises(WrongAudience, match="authorized_parties"):
+            await prove(token, named, kind=kind)
 
 
 def svid(**table: Any) -> Provider:

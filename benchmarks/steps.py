@@ -86,7 +86,7 @@ STEPS: Final = (
     Step("minting: signature", "keys.signers.local.LocalSigner.sign"),
     Step("minting: the rest", "formats.minter.Minter.mint", "tokens of a reuse window", "formats/reuse.py"),
     Step("answer: message", "rpc.convert.minted_token"),
-    Step("record: audit event", "admission.audit.AuditTrail.note", "events for the stream", "admission/audit.py"),
+    Step("record: audit event", "admission.audit.AuditTrail.note", "events for the stream", "admission/audit_stream.py"),
     Step("record: log line", "base.logs._json_line", "the second of a log line", "base/logs.py"),
     Step("record: log line", "base.log_writer.LineWriter.put", "lines that are not written yet", "base/log_writer.py"),
     Step("record: written to the stream", "admission.audit.AuditTrail.flush"),

@@ -286,10 +286,10 @@ async def test_foreign_entries_of_the_stream_are_left_out(page: Page, rig: Rig) 
 
 @pytest.mark.alone
 async def test_while_the_store_is_away_it_says_so(page: Page, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def away(*_: object, **__: object) -> object:
+    def away(*_: object, **__: object) -> object:
         raise OSError
 
-    monkeypatch.setattr(rig.parts.store.server.client, "eval", away)
+    monkeypatch.setattr(rig.parts.store.server.client, "pipeline", away)
     answer = await page.ask("/api/exchanges")
     assert (answer.status_code, answer.json()["reason"]) == (503, "STORE_UNAVAILABLE")
     assert (await page.ask("/api/session")).status_code == 200

@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from tokenmint.base.errors import CorruptRecord, StoreUnavailable
+from tokenmint.base.errors import CorruptRecord, StoreUnavailable, TokenmintError
 from tokenmint.storage import merging, scripts, streams
 from tokenmint.storage.redis import Store
 from tokenmint.storage.shards import place_of
@@ -24,7 +24,7 @@ BATCH: Final = 200  # events written to the store together
 BATCH_BYTES: Final = 256 * 1024
 REST: Final = 5.0  # seconds for which a shard that failed is left out, while others work; doubles up to ...
 LONGEST_REST: Final = 60.0
-PATIENCE: Final = 5.0  # seconds after which a batch is tried with no further shard
+PATIENCE: Final = 10.0  # seconds after which a batch is tried with no further shard
 DROPPED_AT_ONCE: Final = 500  # outdated entries of a shard
 ROUNDS: Final = 20  # of a shard, each time
 
@@ -147,8 +147,9 @@ class AuditStream:
                     if self._waiting and self._waiting[0] is line:
                         self._waiting.popleft()
                         self._bytes -= len(line)
-        except Exception:
-            self.failure = self._shards[-1].failure if all(shard.failure for shard in self._shards) else ""
+        except Exception as error:
+            ours = error.detail or error.message if isinstance(error, TokenmintError) else ""
+            self.failure = ours or type(error).__name__
             raise
         self.failure = ""
 

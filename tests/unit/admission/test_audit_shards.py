@@ -19,7 +19,7 @@ from tokenmint.admission import audit, audit_pages
 from tokenmint.admission.audit import EXCHANGE_SHARDS, AuditLimits, AuditTrail
 from tokenmint.admission.audit_reading import Query, RefusalCounts, events
 from tokenmint.admission.audit_stream import BATCH, DROPPED_AT_ONCE, LONGEST_REST, REST, ROUNDS
-from tokenmint.base.errors import AuditUnavailable, CorruptRecord, StoreUnavailable
+from tokenmint.base.errors import AuditUnavailable, CorruptRecord, OutcomeUnknown, StoreUnavailable
 from tokenmint.storage import merging, shards, streams
 from tokenmint.storage.redis import Store
 
@@ -162,6 +162,36 @@ async def test_an_exchange_that_has_to_be_recorded_is_refused_only_if_all_shards
     await trail.flush()  # though both rest: there is no other
     trail.check()
     assert await numbers_in(store, keys[1]) == [1]
+
+
+async def test_shards_that_hang_are_not_all_waited_for(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until a batch has reached one, no exchange may rely on the stream; the next attempt begins with other shards."""
+    trail = trail_of(store, clock, 6, required=True)
+    keys = shards.in_use(audit.EXCHANGES, 6)
+    tried: list[str] = []
+    append = store.append
+
+    async def hangs(key: str, *arguments: object, **options: object) -> None:
+        tried.append(key)
+        if key not in keys[:3]:
+            await append(key, *arguments, **options)  # type: ignore[arg-type]  # passed on
+            return
+        clock.advance(6.0)
+        raise OutcomeUnknown(detail="too late")
+
+    monkeypatch.setattr(store, "append", hangs)
+    note(trail, [1])
+    with pytest.raises(OutcomeUnknown):
+        await trail.flush()
+    assert tried == list(keys[:2])
+    assert trail.problem.startswith("1 events wait for the store (too late)")
+    with pytest.raises(AuditUnavailable):
+        trail.check()
+    await trail.flush()
+    assert tried[2:] == [keys[2], keys[3]]
+    trail.check()
 
 
 async def test_a_failed_record_outside_of_batches_refuses_no_exchange(store: Store, clock: FakeClock) -> None:

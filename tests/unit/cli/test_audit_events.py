@@ -144,7 +144,7 @@ def test_a_number_that_json_does_not_have_is_no_event() -> None:
 def test_an_event_of_the_future_hides_no_others() -> None:
     """The store's clock, which is in the position, says when it came."""
     stored = [
-        pb.AuditEvent(position=f"{(NOW - 2) * 1000:.0f}-0", event_json=json.dumps(event(time=time)))
+        pb.AuditEvent(position=f"{(NOW - 2) * 1000:.0f}-0/3,1-0,2-0/1", event_json=json.dumps(event(time=time)))
         for time in (NOW - 2, NOW + 10**9, NOW - 2)
     ]
     found = rates(dated(stored), 60.0, NOW)

@@ -9,8 +9,9 @@ from tests.conftest import PATIENT
 from tests.unit.storage.test_topologies import cluster
 from tests.wire import Engine
 
+from tokenmint.admission.audit import EXCHANGE_SHARDS as SHARDS
 from tokenmint.base.errors import CorruptRecord
-from tokenmint.storage import copying
+from tokenmint.storage import copying, merging
 from tokenmint.storage.copying import EVENTS_AT_ONCE, KEYS_AT_ONCE
 from tokenmint.storage.redis import Store
 
@@ -38,13 +39,15 @@ async def test_values_and_events_arrive_with_the_rest_of_their_lives(tmp_path: P
         pipeline = one.client.pipeline(transaction=False)
         for number in range(events):
             pipeline.xadd("t:audit", {"event": f"e{number}", "sum": str(number)})
+        for key in SHARDS[1:]:
+            pipeline.xadd(f"t:{key}", {"event": key})
         pipeline.execute()
         url = f"redis://127.0.0.1:{two.port}" if kind == "server" else f"redis+cluster://127.0.0.1:{ports[0]}"
         told: list[int] = []
         async with opened(f"redis://127.0.0.1:{one.port}") as source, opened(url) as target:
             assert await copying.is_empty(target)
             copied = await copying.copy(source, target, without={"left out"}, progress=told.append)
-            assert (copied.values, copied.events) == (many + 1, events)
+            assert (copied.values, copied.events) == (many + 1, events + len(SHARDS) - 1)
             assert told[-1] == copied.values
             assert not await copying.is_empty(target)
             for number in range(many):
@@ -55,6 +58,9 @@ async def test_values_and_events_arrive_with_the_rest_of_their_lives(tmp_path: P
             assert await target.get("left out") is None
             assert await target.server.client.get("of another program") is None
             assert await target.server.client.xrange("t:audit") == one.client.xrange("t:audit")
+            newest = await merging.newest(source, SHARDS, most_entries=100, most_bytes=1 << 20)
+            assert len(newest.entries) == 100
+            assert await merging.newest(target, SHARDS, most_entries=100, most_bytes=1 << 20) == newest
             await copying.remove_all(target)
             assert await copying.is_empty(target)
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import redis.asyncio as driver
 import structlog
-from redis._parsers.commands import AsyncCommandsParser
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -263,16 +262,18 @@ def _connection(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles) ->
     return kwargs
 
 
-class _Commands(AsyncCommandsParser):
-    """The server's commands, which the driver asks for anew whenever it looks for nodes: once is enough.
+def _ask_once(commands: Any) -> None:
+    """Let the driver ask for the server's commands once, and not anew whenever it looks for nodes.
 
     It asks the first primary. If that one does not answer, the driver would reach none of the others.
     """
+    ask = commands.initialize
 
-    async def initialize(self, node: ClusterNode | None = None) -> None:
-        """Ask a node for its commands, unless they are known."""
-        if not self.commands:
-            await super().initialize(node)
+    async def initialize(node: ClusterNode | None = None) -> None:
+        if not commands.commands:
+            await ask(node)
+
+    commands.initialize = initialize
 
 
 def server_pool(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles) -> BlockingConnectionPool:
@@ -295,7 +296,7 @@ def cluster_client(url: urls.StoreUrl, options: StoreOptions, files: StoreFiles)
         dynamic_startup_nodes=False,
         **_connection(url, options, files),
     )
-    client.commands_parser = _Commands()
+    _ask_once(client.commands_parser)
     # It takes no connection class, and passes these arguments to every node that it discovers later.
     transport = _transport(files)
     transport["connection_class"] = _NodeTlsConnection if url.tls else _NodeConnection

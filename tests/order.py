@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
 
 Test = TypeVar("Test")
-BATCH: Final = 100
+BATCH: Final = 30
 """Tests of a module that one process takes at once: they share what the module starts."""
 
 

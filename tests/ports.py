@@ -28,7 +28,7 @@ def own_port() -> int:
     """
     last = int(_RANGE.read_text().split()[0]) if _RANGE.exists() else 32_768
     _LOCKS.mkdir(mode=0o700, exist_ok=True)
-    begin = random.SystemRandom().randrange(FIRST, last)
+    begin: int = random.SystemRandom().randrange(FIRST, last)
     for port in (*range(begin, last), *range(FIRST, begin)):
         if _locked(port):
             return port

@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 PROTOS := $(sort $(wildcard protos/tokenmint/v1/*.proto protos/tokenmint/envoy/v3/*.proto))
 INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 # More than there are cores: many tests wait for processes. Quick unit tests, and histories, do not.
-WORKERS ?= 8
+WORKERS ?= 12
 fast: WORKERS = 3
 soak: WORKERS = 4
 PYTEST = $(BIN)/python -m pytest -q -rs -n $(WORKERS)

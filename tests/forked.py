@@ -35,7 +35,7 @@ _lock: Final = threading.Lock()
 
 def share_server() -> None:
     """Start the process that forks, for this process and its own forks: otherwise each would load one for itself."""
-    server = forkserver._forkserver  # type: ignore[attr-defined]  # it has no public way to tell that it runs
+    server = forkserver._forkserver  # the class has no public way to say that one runs
     server.ensure_running()
     os.register_at_fork(after_in_child=lambda: setattr(server, "ensure_running", lambda: None))
 

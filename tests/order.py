@@ -1,7 +1,7 @@
 """The order of the tests, for the processes that share them.
 
 A test that waits for processes takes seconds and computes little. So half of the processes begin with such tests, while
-the others compute. Tests of the whole service come before unit tests: the last batches are the short ones.
+the others compute. The quick unit tests come last, so that no process is still busy for long when the others are done.
 """
 
 import itertools
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
 
 Test = TypeVar("Test")
-BATCH: Final = 100
+BATCH: Final = 30
 """Tests of a module that one process takes at once: they share what the module starts."""
 
 
@@ -23,9 +23,9 @@ class Batches(Generic[Test]):
         *,
         module: Callable[[Test], object],
         waits: Callable[[Test], bool],
-        whole: Callable[[Test], bool],
+        long: Callable[[Test], bool],
     ) -> None:
-        """``waits``: the test waits for processes; ``whole``: it is one of the whole service."""
+        """``waits``: the test waits for processes; ``long``: it may take seconds."""
         self._waiting: deque[list[Test]] = deque()
         self._computing: deque[list[Test]] = deque()
         short: list[list[Test]] = []
@@ -37,7 +37,7 @@ class Batches(Generic[Test]):
             ):
                 for start in range(0, len(some), BATCH):
                     batch = some[start : start + BATCH]
-                    (self._waiting if waiting else self._computing if whole(batch[0]) else short).append(batch)
+                    (self._waiting if waiting else self._computing if any(map(long, batch)) else short).append(batch)
         self._computing.extend(short)
 
     def take(self, process: int) -> list[Test]:

@@ -85,7 +85,7 @@ class Parallel:
             range(len(items)),
             module=lambda at: items[at].path,
             waits=lambda at: items[at].get_closest_marker("processes") is not None,
-            whole=lambda at: "e2e" in items[at].path.parts,
+            long=lambda at: "e2e" in items[at].path.parts or items[at].get_closest_marker("slow") is not None,
         )
 
     def run(self) -> None:

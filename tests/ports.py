@@ -6,6 +6,7 @@ So a server that restarts at such a port may find it taken. The ports here are b
 
 import errno
 import fcntl
+import itertools
 import os
 import random
 import socket
@@ -29,7 +30,7 @@ def own_port() -> int:
     last = int(_RANGE.read_text().split()[0]) if _RANGE.exists() else 32_768
     _LOCKS.mkdir(mode=0o700, exist_ok=True)
     begin = random.SystemRandom().randrange(FIRST, last)
-    for port in (*range(begin, last), *range(FIRST, begin)):
+    for port in itertools.chain(range(begin, last), range(FIRST, begin)):
         if _locked(port):
             return port
     raise OSError(errno.EADDRINUSE, f"all ports from {FIRST} to {last - 1} are taken")

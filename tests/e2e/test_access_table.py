@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from tests.polling import PATIENCE
 from tests.rig import Rig, Serve, refusal
 
 from tokenmint.admission import audit
@@ -35,6 +36,7 @@ LIMITS = "\n[limits]\neach_client = { per_second = 0.001, burst = 2 }\n"
 @pytest.fixture
 async def rig(serve: Serve, logged: io.StringIO) -> AsyncIterator[Rig]:
     async with serve(LIMITS) as service:
+        service.parts.limiter.patience = PATIENCE  # or a busy process counts by itself too
         yield service
 
 
@@ -163,6 +165,7 @@ async def test_calls_of_clients_leave_operators_their_own(serve: Serve, transpor
         serve(limits) as rig,
         probing(rig, transport) as (_, channel),
     ):
+        rig.parts.limiter.patience = PATIENCE
         call: Any = channel.unary_unary(ASK)
         await call(b"x", **rig.auth("web"))
         assert (await refusal(call(b"x", **rig.auth("batch")))).reason == "RATE_LIMITED"

@@ -22,7 +22,7 @@ from tokenmint.base.errors import StoreUnavailable
 from tokenmint.base.log_writer import CLOSED, LineWriter
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
 from tokenmint.model.secret import Secret
-from tokenmint.process.wiring import log_takes_events
+from tokenmint.process.audit import log_takes_events
 from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb

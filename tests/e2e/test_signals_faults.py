@@ -28,6 +28,7 @@ EVENT, IGNORED = CAEP + "session-revoked", CAEP + "risk-level-change"
 async def test_a_peer_is_limited_before_anything_is_verified(serve: Serve) -> None:
     limits = "\n[providers.idp.signals]\npeer_rate = { per_second = 0.001, burst = 2 }\n"
     async with serve(limits) as rig, plain_http.client(base_url=rig.url("http", "")) as http:
+        rig.parts.limiter.patience = PATIENCE  # or a busy process counts by itself too
         answers = [await push(http, "no token") for _ in range(3)]
         assert [answer.status_code for answer in answers] == [400, 400, 429]
         assert int(answers[2].headers["retry-after"]) > 0
@@ -43,6 +44,7 @@ peer_rate = {{ per_second = 0.001, burst = 2 }}
 push_secrets = ["sha256:{secret.fingerprint()}"]
 """
     async with serve(limits) as rig, plain_http.client(base_url=rig.url("http", "")) as http:
+        rig.parts.limiter.patience = PATIENCE
         token = secevent(rig.issuer, rig.clock.now(), CAEP + "risk-level-change")
         assert [(await push(http, token)).status_code for _ in range(4)] == [400, 400, 429, 429]
         own = {"Authorization": f"Bearer {secret.reveal()}"}
@@ -52,6 +54,7 @@ push_secrets = ["sha256:{secret.fingerprint()}"]
 async def test_a_repeated_token_uses_up_nothing_of_its_providers_rate(serve: Serve) -> None:
     limits = "\n[providers.idp.signals]\nrate = { per_second = 0.001, burst = 2 }\n"
     async with serve(limits) as rig, plain_http.client(base_url=rig.url("http", "")) as http:
+        rig.parts.limiter.patience = PATIENCE
         tokens = [secevent(rig.issuer, rig.clock.now(), CAEP + "risk-level-change") for _ in range(3)]
         for _ in range(5):
             assert (await push(http, tokens[0])).status_code == 202
@@ -72,6 +75,7 @@ async def test_a_signal_about_many_users_counts_as_many(
     """Each of them costs several confirmed writes, and the store is everybody's."""
     limits = "\n[providers.idp.signals]\nrate = { per_second = 0.001, burst = 4 }\n"
     async with serve(limits) as rig, plain_http.client(base_url=rig.url("http", "")) as http:
+        rig.parts.limiter.patience = PATIENCE
         for subjects, event, status in sent:
             named = {"format": "aliases", "identifiers": [of(rig.issuer, one) for one in subjects]}
             answer = await push(http, secevent(rig.issuer, rig.clock.now(), event, named))

@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 from tests.order import BATCH, Batches
 
 Test = tuple[str, int]
-"""A module and a number. Modules in capitals are tests of the whole service."""
+"""A module and a number. Tests of modules in capitals may take seconds."""
 
 
 def batches(tests: list[Test], waiting: set[Test]) -> Batches[Test]:
     return Batches(
-        tests, module=lambda test: test[0], waits=lambda test: test in waiting, whole=lambda test: test[0].isupper()
+        tests, module=lambda test: test[0], waits=lambda test: test in waiting, long=lambda test: test[0].isupper()
     )
 
 
@@ -30,7 +30,7 @@ def test_a_process_goes_on_with_the_other_kind() -> None:
     assert taken(batches(tests, {("w", 0)}), 0, 0, 0, 0) == ["w", "A", "B", ""]
 
 
-def test_unit_tests_come_last() -> None:
+def test_quick_tests_come_last() -> None:
     assert taken(batches([("a", 0), ("B", 0), ("c", 0), ("D", 0)], set()), 1, 0, 1, 0) == ["B", "D", "a", "c"]
 
 

@@ -1,21 +1,19 @@
-"""The wiring: settings become the parts of a service. Only this module makes adapters and passes them on.
+"""The wiring: settings become the parts of a service. Only this module, and those of single subjects beside it, make
+adapters and pass them on.
 
 Every part gets its clock and entropy passed in, so that a test can run the whole service and control its time.
 """
 
 import contextlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
-from tokenmint.admission.audit import AuditLimits, AuditTrail
+from tokenmint.admission.audit import AuditTrail
 from tokenmint.admission.gate import ClientExchanges, Gate
 from tokenmint.admission.rate_limit import RateLimiter
-from tokenmint.base.errors import DependencyUnavailable
-from tokenmint.base.log_writer import LineWriter
 from tokenmint.config.settings import Settings
 from tokenmint.exchange.erasure import PersonErasure
 from tokenmint.exchange.exchange import TokenExchange
@@ -28,17 +26,11 @@ from tokenmint.formats.reuse import ReuseWindow
 from tokenmint.formats.table import header_types, prefixes
 from tokenmint.issued.store import IssuedStore
 from tokenmint.issued.verifier import IssuedTokenVerifier
-from tokenmint.keys.clock_check import ClockCheck
-from tokenmint.keys.high_water_mark import HighWaterMark
-from tokenmint.keys.jwks_clients import JwksFetchLog
-from tokenmint.keys.rotator import Rotator
-from tokenmint.keys.sealing import Sealer
 from tokenmint.keys.signing_keys import SigningKeys
-from tokenmint.keys.store import RingStore
 from tokenmint.keys.types import KeyState
-from tokenmint.process import bootstrap
+from tokenmint.process.audit import audit_of
 from tokenmint.process.foundation import Foundation
-from tokenmint.process.regions import RegionParts, copies_of, directory_of, epochs, read_only, regions_of, spread_of
+from tokenmint.process.regions import RegionParts, copies_of, epochs, read_only, regions_of, spread_of
 from tokenmint.process.rules import (
     WAITING_SHARE,
     Rules,
@@ -49,6 +41,7 @@ from tokenmint.process.rules import (
     policy_of,
     rate_limits,
 )
+from tokenmint.process.signing import Signing, require_serving, signing_of
 from tokenmint.process.status_lists import status_lists_of
 from tokenmint.process.tracing import Tracing, tracing
 from tokenmint.profiles.batches import ProfileBatches
@@ -60,7 +53,6 @@ from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.resolve import Profiles
 from tokenmint.profiles.store import ProfileStore
 from tokenmint.profiles.unregistered import UnregisteredPrincipals
-from tokenmint.regions.directory import Regions
 from tokenmint.revocation.entries import MARGIN, Kind
 from tokenmint.revocation.follower import Revocations, World
 from tokenmint.revocation.log import Reach, RevocationLog
@@ -75,20 +67,6 @@ from tokenmint.verification.replay import ReplayGuard
 from tokenmint.verification.users import UserCheck
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Signing:
-    """The parts that keep the signing keys."""
-
-    signing_keys: SigningKeys
-    rotator: Rotator
-    clocks: ClockCheck
-    mark: HighWaterMark
-    jwks_clients: JwksFetchLog
-    sealer: Sealer
-    regions: Regions | None
-    """The other regions, whose keys are published too; None: there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +133,10 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
         StoreUnavailable: the store can't be reached.
     """
     settings, store = base.settings, await _store(base, closing)
-    signing = await _signing(base, store)
+    signing = await signing_of(base, store)
     near = NearCache(store, PREFIXES, settings.caches.profiles * PROFILE, base.clock, base.entropy(8).hex())
     erasures = Erasures(store, near, base.clock, signing.sealer, base.entropy)
-    serving, time = partial(_require_serving, signing), signing.clocks.right_store_time
+    serving, time = partial(require_serving, signing), signing.clocks.right_store_time
     entries, following = _revocations(base, store, signing)
     spread = spread_of(following, signing.regions)
     profiles = ProfileStore(store, base.clock, near, time, erasures, entries, read_only(signing.regions))
@@ -182,7 +160,7 @@ async def assemble(base: Foundation, closing: contextlib.AsyncExitStack) -> Part
     rules = _rules(settings, verifiers, exchange)
     unregistered = UnregisteredPrincipals(store, near, base.clock)
     many = MassRevocation(profiles, issued, entries, time, partial(_configured, rules), unregistered)
-    closing.push_async_callback((audit := _audit(base, store)).close)
+    closing.push_async_callback((audit := audit_of(base, store)).close)
     closing.push_async_callback((limiter := _limiter(base, store)).close)
     traces = tracing(base, closing)
     persons = _persons(base, store, near, profiles, erasures, issued, entries, many)
@@ -232,13 +210,6 @@ async def _store(base: Foundation, closing: contextlib.AsyncExitStack) -> Store:
     log.info("the store is reached", durability=store.durability)
     base.readiness.tell("store durability", lambda: store.weakness)
     return store
-
-
-def _require_serving(signing: Signing) -> None:
-    """Raise if no token may be judged now: clock or store can't be trusted, or this region was given up."""
-    signing.signing_keys.require_serving()
-    if signing.regions is not None:
-        signing.regions.require_serving()
 
 
 def _configured(rules: RulesInForce) -> Configured:
@@ -323,79 +294,8 @@ def _issued_tokens(base: Foundation, signing: Signing, issued: IssuedStore) -> I
     )
 
 
-async def _signing(base: Foundation, store: Store) -> Signing:
-    """Return the signing keys, after making the first ones if needed."""
-    settings = base.settings
-    sealer, sources = bootstrap.key_parts(settings, base.entropy)
-    replica = base.entropy(16).hex()
-    log.info("the key ring is followed", replica=replica, process=os.getpid())
-    ring = RingStore(store)
-    clocks = ClockCheck(base.store_time or ring.clock, base.clock, settings.schedule.skew)
-    mark = HighWaterMark(settings.high_water_mark_file)
-    signing_keys = SigningKeys(ring, sources, settings.schedule, mark, clocks=clocks, clock=base.clock, replica=replica)
-    base.readiness.require("signing keys", partial(_signing_problem, signing_keys, settings.algorithms))
-    base.readiness.require("clock", clocks.problem)
-    base.readiness.require("store", lambda: signing_keys.loss() or signing_keys.beat_problem())
-    base.readiness.tell("high-water mark", mark.problem)
-    base.readiness.tell("key set", signing_keys.publication.detail)
-    rotator = Rotator(
-        signing_keys, sources, settings.signer, sealer, settings.algorithms, clock=base.clock,
-        region=settings.regions.name,
-    )  # fmt: skip
-    await rotator.start()
-    fetches, regions = JwksFetchLog(store, signing_keys, base.clock), directory_of(base, store, signing_keys)
-    return Signing(signing_keys, rotator, clocks, mark, fetches, sealer, regions)
-
-
-def _signing_problem(signing_keys: SigningKeys, algorithms: tuple[str, ...]) -> str:
-    try:
-        for algorithm in algorithms:
-            begun = any(map(signing_keys.in_use, algorithms))
-            # The other regions have to hear a new one before its first key signs.
-            if signing_keys.in_use(algorithm) or not (begun or signing_keys.schedule.region_lag):
-                signing_keys.signer(algorithm)
-    except DependencyUnavailable as error:
-        return error.detail or error.message
-    return ""
-
-
 def _minter(
     base: Foundation, signing: Signing, issued: IssuedStore, firebase: FirebaseClients, indices: StatusIndices | None
 ) -> Minter:
     kit = Kit(base.issuer, signing.signing_keys.signer, base.entropy, issued, firebase, indices)
     return Minter(kit, base.settings.formats, ReuseWindow(issued.revoked))
-
-
-def _audit(base: Foundation, store: Store) -> AuditTrail:
-    table = base.settings.audit
-    limits = AuditLimits(
-        required=table.required,
-        exchange_events=table.exchange_events,
-        exchange_bytes=table.exchange_bytes,
-        shards=table.shards,
-        admin_events=table.admin_events,
-        admin_bytes=table.admin_bytes,
-        event_bytes=table.event_bytes,
-        waiting_events=table.waiting_events,
-        waiting_bytes=table.waiting_bytes,
-        refusals_per_second=table.refusals_per_client.per_second,
-        refusals_at_once=table.refusals_per_client.burst,
-    )
-    works = partial(log_takes_events, base.settings.log.level, base.log_writer)
-    audit = AuditTrail(store, base.clock, limits, log_works=works)
-
-    def audit_problem() -> str:
-        try:
-            audit.check()
-        except DependencyUnavailable as error:
-            return error.detail or error.message
-        return ""
-
-    base.readiness.tell("audit", lambda: audit.problem)
-    base.readiness.require("audit", audit_problem)
-    return audit
-
-
-def log_takes_events(level: str, writer: LineWriter | None) -> bool:
-    """Return whether the log will probably accept an audit event, which is of level `info`."""
-    return level in ("debug", "info") and writer is not None and writer.works

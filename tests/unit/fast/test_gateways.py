@@ -7,6 +7,8 @@ from tests.unit.fast import gateways
 from tests.unit.fast.gateways import ALL
 from tests.unit.fast.tokens import tokens_that_are_taken
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def checks(ways: BothWays) -> GatewayWays:

@@ -15,6 +15,8 @@ from tokenmint.base.errors import ConfigurationError
 from tokenmint.v1.profile_admin_service_pb2 import RevokePrincipalTokensRequest
 from tokenmint.v1.profile_pb2 import Identity
 
+pytestmark = pytest.mark.slow
+
 SHARDS = depth(2, 6)
 CONFIGURATIONS = depth(6, 30)
 CALLS = depth(30, 50)

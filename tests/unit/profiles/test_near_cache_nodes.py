@@ -24,7 +24,7 @@ from tokenmint.profiles.near_cache import PROFILE, PROOF, NearCache
 from tokenmint.storage.reading import UNKNOWN
 from tokenmint.storage.redis import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 KEYS = [f"profile:{number}" for number in range(30)]
 

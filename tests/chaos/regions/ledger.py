@@ -87,9 +87,9 @@ class Ledger:
             found.append(f"{self.active_after} tokens of the lost region were active where it was given up")
         if self.served_again:
             found.append(f"{self.served_again} exchanges for a principal that was refused before")
-        if late := [one for one in self.refused_while_linked if one > PROFILES_BOUND]:
+        if slow := [one for one in self.refused_while_linked if one > PROFILES_BOUND]:
             found.append(
-                f"{len(late)} principals were refused later than {PROFILES_BOUND:.0f} s over a link that was there"
+                f"{len(slow)} principals were refused later than {PROFILES_BOUND:.0f} s over a link that was there"
             )
         if self.verifications.total() < least:
             found.append(f"{self.verifications.total()} verifications, fewer than {least}")

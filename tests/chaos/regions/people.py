@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
+from google.protobuf.field_mask_pb2 import FieldMask
 from tests.chaos.regions.plan import AUDIENCE, LOST, NAMES
 
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -35,7 +36,7 @@ async def disable(scene: "Scene", home: str) -> None:
                 others = [one for one in NAMES if one != home]
                 await asyncio.gather(*(_until(scene, there, name, served=True) for there in others))
                 profile.disabled = True
-                request = profiles_pb.UpdateProfileRequest(profile=profile, update_mask={"paths": ["disabled"]})
+                request = profiles_pb.UpdateProfileRequest(profile=profile, update_mask=FieldMask(paths=["disabled"]))
                 await stub.UpdateProfile(request, **call)
                 await asyncio.gather(*(_watch(scene, home, there, name) for there in others))
             await asyncio.sleep(PAUSE)

@@ -79,6 +79,7 @@ async def test_a_profile_is_copied_with_its_home_and_every_change_of_it(world: W
 async def test_a_copy_is_not_told_as_the_own_profile_of_its_region(world: World, eu: Place, us: Place) -> None:
     await eu.profiles.create(ADA)
     await world.pull("us", "eu")
+    assert (await us.feed.page(Part.CHANGES, "0-0")).following == "0-0"  # nor noted
     await world.pull("ap", "us")
     assert await world.places["ap"].record("ada") is None
     await world.pull("ap", "eu")

@@ -65,6 +65,17 @@ async def test_a_change_of_a_copy_is_refused_and_names_the_home(regions: Federat
     assert "PROFILE_OF_ANOTHER_REGION" in str(refused.status)
 
 
+async def test_a_profile_shows_its_home_and_the_age_of_the_copy(regions: Federation) -> None:
+    request = profiles_pb.GetProfileRequest(principal="ada")
+    shown = {
+        name: (await rig.profiles.GetProfile(request, **rig.auth("root"))).profile for name, rig in regions.rigs.items()
+    }
+    assert {name: one.home_region for name, one in shown.items()} == {"eu": "", "us": "eu"}
+    assert not shown["eu"].HasField("copied_time")
+    now = regions.rigs["us"].clock.now()
+    assert now - 60 <= shown["us"].copied_time.seconds <= now
+
+
 async def test_the_state_of_copies_is_shown(regions: Federation) -> None:
     us = regions.rigs["us"]
     regions.links["us", "eu"].cut()

@@ -22,7 +22,7 @@ from tokenmint.regions.pulling import LONGEST_PAUSE, PullParts, RegionClient, Tu
 
 PATH: Final = "/regions/profiles"
 PAGES: Final = 200  # pages of changes in a row
-COPIED_PAGES: Final = 20  # pages of every profile in a row: changes come between them
+COPIED_PAGES: Final = 20  # pages of every profile in a row at most: changes come between them
 REFRESH: Final = 86400.0  # seconds after which every profile is copied again
 MOST: Final = 10_000_000  # copies of one region
 TakeOver = Callable[[str, ProfilePage, int], Awaitable[int]]
@@ -91,7 +91,12 @@ class ProfilePuller:
         return state
 
     async def _all(self, state: Copied) -> Copied:
-        for _ in range(COPIED_PAGES):
+        """Copy pages of every profile for one interval: then changes that refuse somebody are asked for again."""
+        clock = self._parts.clock
+        until = clock.monotonic() + self._parts.regions.options.poll
+        for number in range(COPIED_PAGES):
+            if number and clock.monotonic() > until:
+                break
             told = await self._ask(Part.ALL, state, state.cursor or "")
             if told.epoch != state.epoch:
                 return await self._note(state, anew(state, told.epoch))

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tests.chaos.regions.plan import LOST, SHORT, Pace
+from tests.chaos.regions.plan import LOST, PROFILES_BOUND, SHORT, Pace
 
 
 class Token(NamedTuple):
@@ -57,6 +57,12 @@ class Ledger:
     """Seconds until a revocation was known in another region."""
     linked: list[float] = field(default_factory=list)
     """The same, of those that came over a link that was not cut meanwhile."""
+    refused_elsewhere: list[float] = field(default_factory=list)
+    """Seconds until a principal that was disabled at home was refused in another region."""
+    refused_while_linked: list[float] = field(default_factory=list)
+    """The same, where the link was not cut meanwhile."""
+    served_again: int = 0
+    """Exchanges in another region for a principal that it had refused before."""
     active_after: int = 0
     """Introspections that took a token of the lost region for active, where it was given up."""
     introspected_after: int = 0
@@ -79,6 +85,12 @@ class Ledger:
             found.append(f"{len(late)} tokens of the lost region were accepted after the bound; the first: {late[0]}")
         if self.active_after:
             found.append(f"{self.active_after} tokens of the lost region were active where it was given up")
+        if self.served_again:
+            found.append(f"{self.served_again} exchanges for a principal that was refused before")
+        if slow := [one for one in self.refused_while_linked if one > PROFILES_BOUND]:
+            found.append(
+                f"{len(slow)} principals were refused later than {PROFILES_BOUND:.0f} s over a link that was there"
+            )
         if self.verifications.total() < least:
             found.append(f"{self.verifications.total()} verifications, fewer than {least}")
         if max(self.oldest.values(), default=0) > 10 * self.pace.schedule.region_lag:

@@ -14,6 +14,9 @@ LOST: Final = "us"
 """The region that is given up."""
 LIFETIME: Final = 20.0
 POLL: Final = "500ms"
+PROFILES_BOUND: Final = 10.0
+"""Seconds after which a principal that was disabled at home is refused over a link that is there. The pause after a cut
+is over by then, also on a busy machine."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,11 @@ def show(plan: Plan, ledger: Ledger) -> bool:
         f"{len(ledger.wrong_acceptances())} after that; "
         f"{ledger.active_after} of {ledger.introspected_after} were active\n"
         f"revocations    {len(ledger.spread)} were known in another region after {_seconds(ledger.spread)};\n"
-        f"               {len(ledger.linked)} over a link that was not cut, after {_seconds(ledger.linked)}"
+        f"               {len(ledger.linked)} over a link that was not cut, after {_seconds(ledger.linked)}\n"
+        f"profiles       {len(ledger.refused_elsewhere)} principals that were disabled at home were refused elsewhere "
+        f"after {_seconds(ledger.refused_elsewhere)};\n"
+        f"               {len(ledger.refused_while_linked)} over a link that was not cut, after "
+        f"{_seconds(ledger.refused_while_linked)}; {ledger.served_again} were served again"
     )
     for promise in broken:
         print(f"BROKEN         {promise}")

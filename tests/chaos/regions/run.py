@@ -21,6 +21,7 @@ import grpc
 import grpc.aio
 import httpx2
 import jwt
+from tests.chaos.regions import people
 from tests.chaos.regions.ledger import Ledger, Token
 from tests.chaos.regions.links import Link
 from tests.chaos.regions.plan import AUDIENCE, CONFIG, ISSUER, LOST, NAMES, PACES, POLL, Plan
@@ -77,6 +78,7 @@ async def run(plan: Plan, directory: Path) -> Ledger:
             *(asyncio.create_task(cut(scene, pair)) for pair in scene.links),
             asyncio.create_task(watch_ages(scene)),
             asyncio.create_task(revoke(scene)),
+            *(asyncio.create_task(people.disable(scene, name)) for name in NAMES),
         ]
         await asyncio.sleep(pace.given_up_after)
         await give_up(scene)
@@ -116,7 +118,9 @@ async def started(plan: Plan, directory: Path, ledger: Ledger) -> AsyncIterator[
             home.mkdir()
             write_files(home, pems, identities, name)
             ports = {other: link.port for (one, other), link in links.items() if one == name}
-            text = table(name, ports, f"{schedule.region_lag:.0f}s").replace('poll = "1s"', f'poll = "{POLL}"')
+            text = table(name, ports, f"{schedule.region_lag:.0f}s", profiles=True).replace(
+                'poll = "1s"', f'poll = "{POLL}"'
+            )
             (home / "tokenmint.toml").write_text(config + text)
         starts = [asyncio.to_thread(Service, directory / name) for name in NAMES]
         made_services = await asyncio.gather(*starts, return_exceptions=True)

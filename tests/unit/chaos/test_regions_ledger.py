@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 from tests.chaos.regions.ledger import Acceptance, Ledger, Refusal, Token
-from tests.chaos.regions.plan import LOST, PACES, SHORT, Pace
+from tests.chaos.regions.plan import LOST, PACES, PROFILES_BOUND, SHORT, Pace
 
 from tokenmint.regions.pulling import LONGEST_PAUSE
 
@@ -47,6 +47,15 @@ def test_a_token_of_the_lost_region_after_the_bound_is_told() -> None:
     ledger = good()
     ledger.active_after = 1
     assert "active where it was given up" in ledger.broken(10)[0]
+
+
+def test_a_principal_that_is_served_after_its_end_is_told() -> None:
+    ledger = good()
+    ledger.served_again = 1
+    assert "refused before" in ledger.broken(10)[0]
+    ledger = good()
+    ledger.refused_while_linked = [PROFILES_BOUND + 1]
+    assert "refused later" in ledger.broken(10)[0]
 
 
 def test_a_run_that_proves_too_little_is_told() -> None:

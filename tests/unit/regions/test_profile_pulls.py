@@ -1,0 +1,135 @@
+"""Pulls of profiles: ends first, pages, gaps, and documents that are not accepted."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+from tests.fakes import FakeClock
+from tests.unit.regions.profiles_world import IDENTITIES, Place, World, make_world
+from tests.unit.regions.test_puller import ISSUER
+
+from tokenmint.base.errors import DependencyUnavailable
+from tokenmint.model.copies import Part, ProfilePage
+from tokenmint.model.profile import Identity, Profile
+from tokenmint.profiles import feed
+from tokenmint.profiles.records import dump_profile
+from tokenmint.regions import profile_document
+from tokenmint.regions.copied import Copied
+from tokenmint.regions.profile_document import Told
+from tokenmint.regions.profile_puller import COPIED_PAGES, REFRESH
+
+X = Identity("idp", "x")
+ADA = Profile("ada", (X,), roles=("clerk",))
+
+
+@pytest.fixture
+async def world(redis_url: str, redis_prefix: str, clock: FakeClock) -> AsyncIterator[World]:
+    async with AsyncExitStack() as closing:
+        yield await make_world(redis_url, redis_prefix, clock, closing, "eu", "us", "ap")
+
+
+@pytest.fixture
+def eu(world: World) -> Place:
+    return world.places["eu"]
+
+
+@pytest.fixture
+def us(world: World) -> Place:
+    return world.places["us"]
+
+
+async def test_ends_are_asked_for_before_anything_else(world: World, eu: Place) -> None:
+    await world.pull("us", "eu")
+    assert list(dict.fromkeys(part for _, part, _ in eu.asked)) == [Part.ENDS, Part.ALL, Part.CHANGES]
+    eu.asked.clear()
+    await world.pull("us", "eu")
+    assert [part for _, part, _ in eu.asked] == [Part.ENDS, Part.CHANGES]
+
+
+async def test_a_region_that_fell_behind_copies_every_profile(world: World, eu: Place, us: Place) -> None:
+    await eu.profiles.create(ADA)
+    await world.pull("us", "eu")
+    await eu.profiles.update("ada", roles=("chief",))
+    await eu.store.server.client.delete(f"{eu.store.prefix}{feed.CHANGES}")
+    await eu.profiles.create(Profile("bob"))
+    await world.pull("us", "eu")
+    assert (await us.profiles.get("ada")).roles == ("chief",)
+    assert Part.ALL in [part for _, part, _ in eu.asked[3:]]
+
+
+async def test_profiles_from_before_the_setting_are_copied_in_pages(
+    world: World, eu: Place, us: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "ROUNDS", 1)
+    monkeypatch.setattr(feed, "SCAN", 5)
+    changes = [(f"profile:p{n}", None, dump_profile(Profile(f"p{n}"))) for n in range(150)]
+    await eu.store.swap_many(changes, noted=False)
+    pulls = 0
+    while us.copying.age("eu") == float("inf"):
+        await world.pull("us", "eu")
+        pulls += 1
+    assert pulls >= 2  # changes come between them
+    assert sum(part is Part.ALL for _, part, _ in eu.asked) > COPIED_PAGES
+    assert all([await us.record(f"p{n}") is not None for n in range(150)])
+
+
+async def test_records_that_find_no_room_in_a_page_come_with_the_next_one(
+    world: World, eu: Place, us: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "PAGE_BYTES", 700)
+    for number in range(10):
+        await eu.profiles.create(Profile(f"p{number}", roles=("x" * 100,)))
+    page = await eu.feed.page(Part.CHANGES, "0-0")
+    assert (len(page.records), page.more) == (2, True)
+    await world.settle()
+    assert all([await us.record(f"p{n}") is not None for n in range(10)])
+
+
+async def test_every_profile_is_copied_again_after_a_day(world: World, eu: Place) -> None:
+    await world.pull("us", "eu")
+    eu.asked.clear()
+    world.clock.advance(REFRESH - 1)
+    await world.pull("us", "eu")
+    assert Part.ALL not in [part for _, part, _ in eu.asked]
+    world.clock.advance(2)
+    await world.pull("us", "eu")
+    assert Part.ALL in [part for _, part, _ in eu.asked]
+
+
+async def test_the_age_of_copies_grows_while_the_link_is_cut(world: World, us: Place) -> None:
+    assert us.copying.age("eu") == float("inf")
+    await world.pull("us", "eu")
+    assert us.copying.age("eu") == 0
+    world.cut.add(("us", "eu"))
+    world.clock.advance(120)
+    assert us.copying.ages() == {"eu": 120, "ap": float("inf")}
+    assert "those of eu are 120 s old" in us.copying.detail()
+    assert "those of ap were never complete" in us.copying.detail()
+    await us.copying.refresh()
+    assert us.copying.age("eu") == 120
+
+
+async def test_a_page_of_another_region_part_or_recipient_is_refused(world: World, us: Place) -> None:
+    page = ProfilePage((dump_profile(ADA).decode(),), (), (), "0-0", False, newest="0-0")
+    good = Told(world.clock.now(), 7, page)
+    for name, region, to, part in (
+        ("ap", "eu", "us", Part.ENDS), ("eu", "ap", "us", Part.ENDS), ("eu", "eu", "ap", Part.ENDS),
+        ("eu", "eu", "us", Part.CHANGES),
+    ):  # fmt: skip
+        text = profile_document.write(IDENTITIES[name], ISSUER, region, to, part, good)
+        world.answer = lambda _, text=text: text.encode()
+        with pytest.raises(DependencyUnavailable):
+            await world.pull("us", "eu")
+    assert await us.record("ada") is None
+    assert (await us.regions.store.copied("eu"))[1] == Copied("eu")
+
+
+async def test_a_new_region_is_not_ready_before_it_has_copied_every_profile(
+    redis_url: str, redis_prefix: str, clock: FakeClock
+) -> None:
+    async with AsyncExitStack() as closing:
+        world = await make_world(redis_url, redis_prefix, clock, closing, begun=False)
+        us = world.places["us"]
+        assert "has not copied the profiles of eu yet" in us.copying.problem()
+        await world.pull("us", "eu")
+        assert us.copying.problem() == ""

@@ -215,7 +215,7 @@ async def test_oidc_core_errata_set_2_azp_is_asked_for_in_id_tokens_alone() -> N
 async def test_rfc_9068_section_2_2_client_id_names_the_party_of_an_access_token_without_azp(
     kind: str, parties: dict[str, Any], accepted: bool
 ) -> None:
-    table = {"token_types": ["id_token", "access_token"], "untyped_access_tokens": True}
+    table: dict[str, Any] = {"token_types": ["id_token", "access_token"], "untyped_access_tokens": True}
     named = of("idp", **table, authorized_parties=["mobile"])
     token = ONE.token(NOW, aud=["app", "other"], **parties)
     if accepted:

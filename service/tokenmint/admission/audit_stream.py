@@ -166,21 +166,27 @@ class AuditStream:
     async def drop_outdated(self, store: Store, every_key: Sequence[str]) -> None:
         """Drop entries of shards that are not in use, as far as newer ones would have displaced them.
 
-        Once each shard in use is full, it has dropped what is older than its oldest entry. What is older than all of
-        these goes from the other shards too. Raises ``StoreUnavailable``, ``OutcomeUnknown``, ``CorruptRecord``.
+        Once each shard in use holds its part of the limits, newer events have displaced what is older than the oldest
+        entry of each. That goes from the other shards too. A shard that lost its older entries to a replica with a
+        smaller part is not full. Raises ``StoreUnavailable``, ``OutcomeUnknown``, ``CorruptRecord``.
         """
         used = [shard.key for shard in self._shards]
         others = [key for key in every_key if key not in used]
         left = [others[index] for index in await merging.present(store, others)]
         if not left:
             return
-        oldest = [await streams.oldest(store, key) for key in used]
-        full = [entry for entry in oldest if entry is not None and entry.dropped]
-        if len(full) < len(used):
-            return
-        place = min((entry.position for entry in full), key=place_of)
+        oldest: list[str] = []
+        for key in used:
+            held = await streams.held(store, key)
+            if held is None or not self._is_full(held):
+                return
+            oldest.append(held.oldest)
+        place = min(oldest, key=place_of)
         for key in left:
             for _ in range(ROUNDS):
                 gone = await store.run(scripts.DROP_BEFORE, [key], place, str(DROPPED_AT_ONCE), durable=False)
                 if int(gone) < DROPPED_AT_ONCE:
                     break
+
+    def _is_full(self, held: streams.Held) -> bool:
+        return held.entries >= self._limits["most_entries"] or held.size >= self._limits["most_bytes"]

@@ -272,6 +272,40 @@ async def test_replicas_with_different_numbers_take_nothing_from_each_other(stor
     assert sorted(await every_number(store)) == list(range(300))
 
 
+async def test_a_shard_that_others_keep_smaller_is_not_full(store: Store, clock: FakeClock) -> None:
+    """A replica with a larger number drops older events of a shard earlier than those with a smaller number would."""
+    old, new = trail_of(store, clock, 12, most=12_000), trail_of(store, clock, 2, most=12_000)
+    for start in range(0, 24_000, 2 * BATCH):
+        note(old, range(start, start + 2 * BATCH))
+        await old.flush()
+    unused = EXCHANGE_SHARDS[3:13]
+    before = [await numbers_in(store, key) for key in unused]
+    for start in range(24_000, 34_000, BATCH):
+        trail = old if start % (2 * BATCH) == 0 else new
+        note(trail, range(start, start + BATCH))
+        await trail.flush()
+        await new._tidy()
+    after = [await numbers_in(store, key) for key in unused]
+    kept = {number for numbers in after for number in numbers}
+    newest = {number for numbers in before for number in numbers if number >= 34_000 - 12_000}
+    assert newest <= kept, "one stream would have kept them"
+
+
+async def test_a_shard_is_full_by_its_bytes_too(store: Store, clock: FakeClock) -> None:
+    old = trail_of(store, clock, 2)
+    note(old, range(10))
+    await old.flush()
+    new = AuditTrail(store, clock, AuditLimits(exchange_bytes=20_000))
+    note(new, range(100))
+    await new.flush()
+    await new._tidy()
+    assert len(await numbers_in(store, EXCHANGE_SHARDS[1])) == 10
+    note(new, range(100, 400))
+    await new.flush()
+    await new._tidy()
+    assert await numbers_in(store, EXCHANGE_SHARDS[1]) == []
+
+
 async def test_refusals_of_all_shards_are_counted_and_listed_once(store: Store, clock: FakeClock) -> None:
     counts = RefusalCounts(store, clock, frozenset({"EXPIRED"}))
     number = 0

@@ -5,6 +5,7 @@ goes to another one: the stream fails if all shards do. An event whose shard did
 them then, as it may be in one stream twice.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ BATCH_BYTES: Final = 256 * 1024
 REST: Final = 5.0  # seconds for which a shard that failed is left out, while others work; doubles up to ...
 LONGEST_REST: Final = 60.0
 PATIENCE: Final = 10.0  # seconds after which a batch is tried with no further shard
+LAST_ATTEMPT: Final = 0.25  # seconds for which a batch waits for one of several shards while the process stops
 DROPPED_AT_ONCE: Final = 500  # outdated entries of a shard
 ROUNDS: Final = 20  # of a shard, each time
 
@@ -99,13 +101,21 @@ class AuditStream:
         counted = f"{len(failing)} of {len(self._shards)} shards accept no events, which go to others"
         return f"{counted} ({failing[0].failure})"
 
-    async def write(self, store: Store, lines: list[bytes], *, durable: bool) -> None:
-        """Append events to a shard. Raises as ``Store.append``, if no shard takes them."""
+    async def write(self, store: Store, lines: list[bytes], *, durable: bool, longest: float | None = None) -> None:
+        """Append events to a shard, which has ``longest`` seconds if there are others.
+
+        Raises as ``Store.append``, if no shard takes them.
+        """
         started = self._monotonic()
         order = self._in_turn(started)
         for tried, shard in enumerate(order, start=1):
             try:
-                await store.append(shard.key, lines, durable=durable, **self._limits)
+                async with asyncio.timeout(longest if len(order) > 1 else None):
+                    await store.append(shard.key, lines, durable=durable, **self._limits)
+            except TimeoutError:
+                self._fails(shard, f"no answer in {longest} s")
+                if tried == len(order):
+                    raise StoreUnavailable(detail=shard.failure) from None
             except (StoreUnavailable, CorruptRecord) as error:
                 self._fails(shard, error.detail or error.message)
                 if tried == len(order) or self._monotonic() - started > PATIENCE:
@@ -137,12 +147,15 @@ class AuditStream:
         if len(self._shards) > 1:
             log.info("a shard of the audit stream accepts events again", shard=shard.key)
 
-    async def flush(self, store: Store) -> None:
-        """Append the queued events. Raises as ``Store.append``; events that were not appended stay queued."""
+    async def flush(self, store: Store, *, longest: float | None = None) -> None:
+        """Append the queued events; ``longest`` is as in :meth:`write`.
+
+        Raises as ``Store.append``; events that were not appended stay queued.
+        """
         try:
             while self._waiting:
                 batch = self._batch()
-                await self.write(store, batch, durable=False)
+                await self.write(store, batch, durable=False, longest=longest)
                 for line in batch:
                     if self._waiting and self._waiting[0] is line:
                         self._waiting.popleft()

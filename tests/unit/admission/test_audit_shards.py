@@ -1,5 +1,6 @@
 """The stream of exchanges, spread over shards: where batches go, and what becomes of them if a shard fails."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -184,6 +185,25 @@ async def test_shards_that_hang_are_not_all_waited_for(
     await trail.flush()
     assert tried[2:] == [keys[2], keys[3]]
     trail.check()
+
+
+async def test_a_shard_that_hangs_while_a_process_stops_leaves_time_for_others(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time-out of a write is longer than the time in which a process stops."""
+    trail = trail_of(store, clock, 3)
+    keys = shards.in_use(audit.EXCHANGES, 3)
+    append = store.append
+
+    async def hangs(key: str, *arguments: object, **options: object) -> None:
+        if key == keys[1]:
+            await asyncio.Event().wait()
+        await append(key, *arguments, **options)  # type: ignore[arg-type]  # passed on
+
+    monkeypatch.setattr(store, "append", hangs)
+    note(trail, range(4 * BATCH))
+    await trail.close()
+    assert sorted(await every_number(store)) == list(range(4 * BATCH))
 
 
 async def test_a_failed_record_outside_of_batches_refuses_no_exchange(store: Store, clock: FakeClock) -> None:

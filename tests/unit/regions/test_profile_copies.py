@@ -328,3 +328,14 @@ async def test_profiles_of_a_region_that_was_given_up_stay_and_a_change_makes_th
     # Where another region still has the copy, the end counts, and nothing else does.
     await world.pull("ap", "us")
     assert not await world.places["ap"].serves(X)
+
+
+async def test_an_end_does_not_fail_at_a_record_that_nobody_can_read(us: Place) -> None:
+    """It would stop all copying from its region, at the same page each time."""
+    changes = [("profile:bob", None, b"{}"), ("identity:idp:y", None, b"{}")]
+    await us.store.swap_many(changes, noted=False)
+    await us.store.server.client.lpush(f"{us.store.prefix}profile:eve", "x")
+    await told(us, dump_profile(ADA))
+    gone = ("profile:bob", "identity:idp:y", "profile:eve", "profile:", "identity:", "identity:x", "profile:ada")
+    await us.copies.take_over("eu", ProfilePage((), (), gone, "0-0", False), 100)
+    assert await us.record("ada") is None

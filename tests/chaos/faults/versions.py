@@ -7,20 +7,23 @@ import asyncio
 import time
 from typing import Final
 
+import grpc
 import grpc.aio
 from tests.chaos.faults.processes import LEASE_HOLDER, kill_process, restart_in_order
 from tests.chaos.faults.scene import Kind, Scene
 from tests.chaos.plan import SCHEDULE
 from tests.chaos.replicas import Replica
-from tests.chaos.versions.records import Unread, cross
+from tests.chaos.versions.records import ANSWERED, Unread, cross
 from tests.chaos.versions.version import Version
 
 OTHER: Final = "replica runs the other version"
 ROLL_OUT: Final = 0.3  # the share of turns that begin with a fleet of one version
-CALLS_LIMIT: Final = 30.0  # seconds for calls that a fault beside these makes fail
+PUT_OFF: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+"""Codes of calls that a fault beside these makes fail, so that they are made again."""
+CALLS_LIMIT: Final = 60.0  # seconds for these calls
 KEY_LIMIT: Final = 60.0  # seconds for a version to hold the lease, and for a key of its to be made
 KEYS: Final = 3  # that a version makes at most, until the other signs with one
-SIGNS_LIMIT: Final = 3 * SCHEDULE.rotation_interval
+SIGNS_LIMIT: Final = 6 * SCHEDULE.rotation_interval
 LOOK: Final = 0.05  # seconds
 READS: Final = "each version reads the records of the other"
 MAKES: Final = "a lease holder of each version makes keys"
@@ -78,11 +81,14 @@ async def _records(scene: Scene, writing: Version) -> None:
                 scene.ledger.breaches.append((READS, str(error)))
                 return
             except grpc.aio.AioRpcError as error:
+                if error.code() not in PUT_OFF:
+                    scene.ledger.breaches.append((READS, f"{error.code().name} {error.details()}"))
+                    return
                 failed = f"{error.code().name} {error.details()}"
             else:
                 return
         await asyncio.sleep(LOOK)
-    scene.ledger.breaches.append((READS, f"{writing.name} to {reading.name}: {failed}"))
+    scene.ledger.breaches.append((ANSWERED, f"{writing.name} to {reading.name}: {failed}"))
 
 
 async def _key(scene: Scene, version: Version) -> set[str]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceAsyncStub
     from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceAsyncStub
 
+ANSWERED: Final = "each version answers for the records of the other in time"
+"""A promise about the pace alone: a replica that is put off for want of a processor refuses calls meanwhile."""
 EVENTS_LIMIT: Final = 10.0  # seconds for an event to be in its stream: batches are written five times a second
 LOOK: Final = 0.1  # seconds
 LATE: Final = 1.0  # seconds before its end from which on a token may be expired when it is asked about

@@ -9,6 +9,8 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 from google.protobuf.message import Message
 from tests.chaos.__main__ import REPLACING, _plans
@@ -17,7 +19,7 @@ from tests.chaos.faults.connections import IDLE
 from tests.chaos.faults.scene import Scene
 from tests.chaos.faults.schedule import kinds_of
 from tests.chaos.faults.stores import RESTART
-from tests.chaos.faults.versions import OTHER
+from tests.chaos.faults.versions import OTHER, READS
 from tests.chaos.judge import Verdict
 from tests.chaos.ledger import Ledger, Minted
 from tests.chaos.plan import Plan
@@ -155,6 +157,42 @@ async def test_a_key_counts_once_the_other_version_signs_with_it(
     token = Minted("token", "one", "ES256", T, T + 1, T, T + 4, version=signer)
     scene.ledger.minted = [token, token]
     assert await versions._signs(scene, OLD, {"one"}, 1) is other_signs
+
+
+@pytest.mark.parametrize(
+    ("answers", "breaches", "crossed"),
+    [
+        ([["profiles"]], [], 1),
+        ([grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, ["profiles"]], [], 1),
+        ([grpc.StatusCode.INTERNAL], [READS], 0),  # CORRUPT_RECORD
+        ([grpc.StatusCode.NOT_FOUND], [READS], 0),
+        ([Unread("it reads another one")], [READS], 0),
+    ],
+)
+async def test_records_are_tried_again_only_while_calls_are_put_off(
+    answers: list[Any], breaches: list[str], crossed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(1, monkeypatch)
+    fleet.scene.issuer = Issuer(key=ec_key(), algorithm="ES256")
+    fleet.replicas[0].version = THIS
+    for replica in fleet.replicas:
+        replica.down_since = None
+    left = list(answers)
+
+    async def cross(writing: Any, reading: Any, *_: Any) -> list[str]:
+        assert (writing.version, reading.version) == (OLD, THIS)
+        answer = left.pop(0)
+        if isinstance(answer, Unread):
+            raise answer
+        if isinstance(answer, grpc.StatusCode):
+            raise grpc.aio.AioRpcError(answer, grpc.aio.Metadata(), grpc.aio.Metadata(), "no")
+        return list(answer)
+
+    monkeypatch.setattr(versions, "cross", cross)
+    await versions._records(fleet.scene, OLD)
+    assert [promise for promise, _ in fleet.scene.ledger.breaches] == breaches
+    assert fleet.scene.ledger.crossed.total() == crossed
+    assert not left
 
 
 # --- records ----------------------------------------------------------------------------------------------------

@@ -215,6 +215,31 @@ DASHBOARDS: Final[Mapping[str, tuple[str, Sequence[Sequence[Panel]]]]] = {
             ],
         ],
     ),
+    "regions": (
+        "tokenmint: regions",
+        [
+            [
+                Panel(
+                    "Age of other regions' keys, and the longest cut", "s",
+                    {
+                        "keys of {{region}} on {{instance}}": f"tokenmint_region_keys_age_seconds{{{OF}}}",
+                        "longest cut": f"max(tokenmint_region_longest_cut_seconds{{{OF}}} > 0)",
+                    },
+                ),
+                Panel("Age of other regions' revocations", "s",
+                      {"{{region}} on {{instance}}": f"tokenmint_region_revocations_age_seconds{{{OF}}}"}),
+            ],
+            [
+                Panel("Age of copied profiles", "s",
+                      {"{{region}} on {{instance}}": f"tokenmint_region_profiles_age_seconds{{{OF}}}"}),
+                Panel("Refused records of other regions, each hour", "none",
+                      {"{{region}}": "sum by (region) "
+                                     f"(increase(tokenmint_region_profiles_refused_total{{{OF}}}[1h]))"}),
+                Panel("Regions that were given up", "none",
+                      {"given up": f"max(tokenmint_regions_given_up{{{OF}}})"}, "stat"),
+            ],
+        ],
+    ),
     "sidecars": (
         "tokenmint: sidecars of gateways",
         [

@@ -27,7 +27,7 @@ WANTED = {
     "TokenmintRevocationsStale", "TokenmintStatusListsStale", "TokenmintSignalsSilent", "TokenmintSignalsRefused",
     "TokenmintEdgeRevocationsLate", "TokenmintRegionProfilesLate", "TokenmintEdgeUpstreamAway",
 }  # fmt: skip
-BOARDS = {"overview", "keys", "providers", "clients", "revocations", "sidecars"}
+BOARDS = {"overview", "keys", "providers", "clients", "regions", "revocations", "sidecars"}
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 

@@ -149,14 +149,14 @@ def _secret(file: Path) -> Secret:
     return Secret(text)
 
 
-def _authorities(file: Path | None) -> str | None:
-    """Return the file, once it was found to be usable: otherwise every question would fail."""
+def _authorities(file: Path | None) -> bytes | None:
+    """Return the file's content, once it was found to be usable: otherwise every question would fail."""
     if file is None:
         return None
     try:
-        verifying(read_bytes(file))
+        verifying(authorities := read_bytes(file))
     except OSError as error:
         raise ConfigurationError(f"--ca-file: can't be read ({error.strerror})") from None
     except ValueError:
         raise ConfigurationError("--ca-file: expected certificates in PEM, of the authorities") from None
-    return str(file)
+    return authorities

@@ -6,7 +6,6 @@ import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from tokenmint.base.addresses import Address
 from tokenmint.base.background import Background
@@ -33,7 +32,7 @@ class Options:
     limits: Limits
     token_headers: Sequence[str]
     host_header: str
-    authorities: str | None
+    authorities: bytes | None
     revocations: HttpUrl | None = None
     """tokenmint's gRPC listener; None: revocations are not followed."""
     audiences: Sequence[str] = ()
@@ -61,8 +60,7 @@ async def running(options: Options, clock: Clock) -> AsyncIterator[HttpServer]:
 
 
 def _source(options: Options, url: HttpUrl) -> Source:
-    authorities = Path(options.authorities).read_bytes() if options.authorities is not None else None
-    return Source(url, options.client_id, options.secret, authorities)
+    return Source(url, options.client_id, options.secret, options.authorities)
 
 
 async def serve(options: Options, announce: Callable[[], None]) -> None:

@@ -1,7 +1,6 @@
 """Questions to tokenmint over HTTP, with the sidecar's own credentials."""
 
 import asyncio
-import ssl
 from types import TracebackType
 from typing import Final, Self
 
@@ -10,6 +9,7 @@ import httpx2
 from tokenmint.admission.named_credentials import CLIENT_ID, CLIENT_SECRET
 from tokenmint.base.errors import DependencyUnavailable
 from tokenmint.base.http_url import HttpUrl
+from tokenmint.base.tls_files import verifying
 from tokenmint.edge.answers import Answer
 from tokenmint.edge.question import Question
 from tokenmint.gateway.decision import BEARER
@@ -37,14 +37,14 @@ class Upstream:
         url: its HTTP listener.
         client_id: the sidecar's, one of `[clients]`.
         secret: its secret.
-        authorities: a file with the authorities of its certificate; None: those of the system.
+        authorities: the authorities of its certificate, in PEM; None: those of the system.
     """
 
-    def __init__(self, url: HttpUrl, client_id: str, secret: Secret, *, authorities: str | None) -> None:
+    def __init__(self, url: HttpUrl, client_id: str, secret: Secret, *, authorities: bytes | None) -> None:
         self._url = f"{url.scheme}://{url.authority}"
         self._own = ((CLIENT_ID, client_id), (CLIENT_SECRET, secret.reveal()))
         self._client = httpx2.AsyncClient(
-            verify=ssl.create_default_context(cafile=authorities),
+            verify=verifying(authorities),
             timeout=PATIENCE,
             limits=httpx2.Limits(max_connections=CONNECTIONS),
             trust_env=False,

@@ -1,10 +1,14 @@
 """The sidecar's questions: an answer that tokenmint never gives is none, so nothing passes."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
+from tests.http_servers import Handler, running
+from tests.tls import authority
 
 from tokenmint.base.errors import DependencyUnavailable
 from tokenmint.base.http_url import HttpUrl
@@ -65,3 +69,31 @@ async def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyP
     async with answering("HTTP/1.1 401 Unauthorized", "Content-Length: 60000", endless=True) as asked:
         with pytest.raises(DependencyUnavailable):
             await asked.ask(QUESTION)
+
+
+@pytest.mark.parametrize("trusted", ["its own", "another"])
+async def test_an_upstream_with_an_authority_of_a_cluster_is_trusted_and_no_other(tmp_path: Path, trusted: str) -> None:
+    """Authorities of clusters often lack key identifiers (RFC 5280 section 4.2.1.1), on which Python 3.13 insists."""
+    ca = authority(identified=False)
+    certificate, key = ca.issue("tokenmint", "127.0.0.1")
+    (tmp_path / "crt").write_bytes(certificate)
+    (tmp_path / "key").write_bytes(key)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+
+    class Answering(Handler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Authorization", "Bearer a")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    authorities = ca.pem if trusted == "its own" else authority("Other").pem
+    with running(Answering, tls=tls) as port:
+        url = HttpUrl.parse(f"https://127.0.0.1:{port}")
+        async with upstream.Upstream(url, "gateway", Secret("s"), authorities=authorities) as asked:
+            if trusted == "its own":
+                assert (await asked.ask(QUESTION)).status == 200
+            else:
+                with pytest.raises(DependencyUnavailable, match="can't be reached"):
+                    await asked.ask(QUESTION)

@@ -14,7 +14,7 @@ from tokenmint.base.errors import (
 )
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.profiles.erasure import Erasures
-from tokenmint.profiles.limits import MAX_IDENTITIES
+from tokenmint.profiles.limits import are_few
 from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import (
     Link,
@@ -159,7 +159,7 @@ class ProfileBatches:
         item.stored = record
         known = record.identities if record is not None else ()
         item.assign = tuple(identity for identity in item.profile.identities if identity not in known)
-        if len(known) + len(item.assign) > MAX_IDENTITIES:
+        if item.assign and not are_few((*known, *item.assign)):
             raise too_many_identities(principal)
 
     async def _with_links(self, items: list[_Item], outcomes: list[Outcome]) -> list[_Item]:

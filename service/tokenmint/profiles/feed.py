@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
+import structlog
 
 from tokenmint.base.errors import CorruptRecord, StoreUnavailable
 from tokenmint.model.copies import Part, ProfilePage
@@ -15,6 +16,8 @@ from tokenmint.profiles.erasure import Erasures
 from tokenmint.storage import streams
 from tokenmint.storage.feed import Feed
 from tokenmint.storage.redis import Store
+
+log = structlog.get_logger(__name__)
 
 ENDS: Final = "profile-ends"
 CHANGES: Final = "profile-changes"
@@ -24,6 +27,7 @@ PAGE: Final = 200  # keys of a page of changes
 SCAN: Final = 25  # keys of a round trip for every profile, about: they can't be divided further
 ROUNDS: Final = 40  # of these for one page
 LONGEST_KEY: Final = 256  # bytes, about
+LARGEST: Final = 352 * 1024  # bytes of such a record: no document has room for a larger one, from before its limits
 PAGE_BYTES: Final = 160 * 1024  # of a page's records, as they stand in a document (regions/profile_document.py)
 
 
@@ -103,7 +107,11 @@ class ProfileFeed:
                 continue  # nobody can read it: it keeps no other record from being told
             if raw is None:
                 absent.append(key)
-            elif _is_told(raw) and not found.add(raw):
+            elif not _is_told(raw):
+                continue
+            elif _size(raw) > LARGEST:
+                log.error("a profile is too large to be told to other regions: unlink some identities", key=key)
+            elif not found.add(raw):
                 left.append(key)
         marked: frozenset[str] = frozenset()
         if self._erasures is not None and absent:
@@ -125,7 +133,7 @@ class _Told:
     def add(self, raw: bytes) -> bool:
         """Add a record, if it has room beside the others."""
         text = raw.decode("utf-8", "replace")
-        size = self.size + len(orjson.dumps(text))
+        size = self.size + _size(raw)
         if self.records and size > PAGE_BYTES:
             return False
         self.records.append(text)
@@ -136,6 +144,11 @@ class _Told:
         """Return the page."""
         told = tuple(self.records), tuple(self.erased), tuple(self.gone)
         return ProfilePage(*told, following, more, gap, newest)
+
+
+def _size(raw: bytes) -> int:
+    """Return the bytes of a record as it stands in a document."""
+    return len(orjson.dumps(raw.decode("utf-8", "replace")))
 
 
 def _is_told(raw: bytes) -> bool:

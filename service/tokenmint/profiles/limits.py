@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tokenmint.base.errors import FieldViolation
@@ -14,6 +14,9 @@ PRINCIPAL: Final = re.compile(r"[A-Za-z0-9._:@-]{1,128}\Z")
 PROVIDER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 MAX_IDENTITIES: Final = 32
 MAX_SUBJECT_BYTES: Final = 2048
+MAX_IDENTITIES_BYTES: Final = (
+    128 * 1024
+)  # of their subjects as JSON: a record has to fit into a page for another region
 MAX_CLAIMS_BYTES: Final = 16 * 1024
 MAX_CLAIMS_DEPTH: Final = 8
 MAX_ROLES: Final = 64
@@ -25,6 +28,8 @@ def profile_violations(profile: Profile, path: str = "profile") -> list[FieldVio
     violations = principal_violations(profile.principal, f"{path}.principal")
     if len(profile.identities) > MAX_IDENTITIES:
         violations.append(FieldViolation(f"{path}.identities", f"at most {MAX_IDENTITIES} identities"))
+    elif not are_few(profile.identities):
+        violations.append(FieldViolation(f"{path}.identities", f"at most {MAX_IDENTITIES_BYTES} bytes as JSON"))
     if len(set(profile.identities)) != len(profile.identities):
         violations.append(FieldViolation(f"{path}.identities", "an identity is listed twice"))
     for index, identity in enumerate(profile.identities):
@@ -49,6 +54,12 @@ def identity_violations(identity: Identity, path: str) -> list[FieldViolation]:
     if not 0 < len(identity.subject.encode()) <= MAX_SUBJECT_BYTES:
         violations.append(FieldViolation(f"{path}.subject", f"is required: 1 to {MAX_SUBJECT_BYTES} bytes"))
     return violations
+
+
+def are_few(identities: Sequence[Identity]) -> bool:
+    """Return whether one profile may have so many identities, of this length."""
+    size = sum(len(json.dumps(one.subject, ensure_ascii=False).encode("utf-8", "replace")) for one in identities)
+    return len(identities) <= MAX_IDENTITIES and size <= MAX_IDENTITIES_BYTES
 
 
 def claims_violations(claims: Mapping[str, JsonValue], path: str) -> list[FieldViolation]:

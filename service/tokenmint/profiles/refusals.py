@@ -4,7 +4,7 @@ from typing import Final
 
 from tokenmint.base.errors import AlreadyExists, Conflict, WrongState
 from tokenmint.model.profile import Identity, Profile
-from tokenmint.profiles.limits import MAX_IDENTITIES
+from tokenmint.profiles.limits import MAX_IDENTITIES, MAX_IDENTITIES_BYTES
 
 DELETED: Final = "PROFILE_DELETED"
 
@@ -24,7 +24,7 @@ def owned(identity: Identity, principal: str) -> AlreadyExists:
 def too_many_identities(principal: str) -> WrongState:
     """Return the refusal of one more identity than a profile may have."""
     return WrongState(
-        f"a profile has at most {MAX_IDENTITIES} identities: unlink one first",
+        f"a profile has at most {MAX_IDENTITIES} identities, of {MAX_IDENTITIES_BYTES} bytes as JSON: unlink one first",
         violation="TOO_MANY_IDENTITIES",
         subject=principal,
     )

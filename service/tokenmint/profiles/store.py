@@ -17,7 +17,7 @@ from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.tokens import JsonValue
 from tokenmint.profiles.ends import Ends
 from tokenmint.profiles.erasure import Erasures
-from tokenmint.profiles.limits import MAX_IDENTITIES, PRINCIPAL
+from tokenmint.profiles.limits import PRINCIPAL, are_few
 from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import (
     PREFIXES,
@@ -232,7 +232,7 @@ class ProfileStore:
         profile = await self.get(principal)
         self.require_own(principal, profile)
         new = identity not in profile.identities
-        if new and len(profile.identities) >= MAX_IDENTITIES:
+        if new and not are_few((*profile.identities, identity)):
             raise too_many_identities(principal)
         if new and await self._erased([identity]):
             raise erased(identity)

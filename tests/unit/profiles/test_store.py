@@ -119,6 +119,17 @@ async def test_a_link_that_was_begun_and_not_finished_can_be_taken_over(profiles
     assert (await profiles.get_by_identity(ADA)).principal == "bob"
 
 
+async def test_the_identities_of_a_profile_leave_it_room_in_a_page(profiles: ProfileStore) -> None:
+    """A page for another region has 512 KiB, and characters that JSON escapes take several times their room."""
+    long = [Identity("idp", f"{number:02}" + "\x01" * 2046) for number in range(32)]
+    assert profile_violations(Profile("ada", tuple(long)))[0].field == "profile.identities"
+    assert not profile_violations(Profile("ada", tuple(long[:10])))
+    await profiles.create(Profile("ada", tuple(long[:10])))
+    with pytest.raises(WrongState) as refusal:
+        await profiles.link("ada", long[10])
+    assert refusal.value.violation == "TOO_MANY_IDENTITIES"
+
+
 async def test_a_profile_has_at_most_32_identities(profiles: ProfileStore) -> None:
     await profiles.create(Profile("ada", tuple(Identity("idp", str(number)) for number in range(32))))
     with pytest.raises(WrongState, match="32 identities"):

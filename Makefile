@@ -184,12 +184,12 @@ test-signers: $(READY) ## Signing keys in SoftHSM2 (Debian: softhsm2) and in a s
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/signers.txt
 	@$(BIN)/python -m pytest -q -rs tests/signers
 
-chaos: $(READY) ## A fleet under kills, failovers, resets, hangs, wrong clocks, old files (ROTATIONS=200, TOPOLOGY, SEED; or RESETS, RESTARTS; CUTS=long for regions)
+chaos: $(READY) ## A fleet under kills, failovers, resets, hangs, wrong clocks, old files (ROTATIONS=200, TOPOLOGY, SEED; or RESETS, RESTARTS; CUTS=long for regions; BESIDE=COMMIT mixes two versions)
 	@command -v npm >/dev/null || { echo "make: chaos needs Node and npm: npm's jose is one of its verifiers" >&2; exit 1; }
 	@npm ci --prefix tests/interop --no-audit --no-fund --loglevel=error
 	@$(BIN)/python -m tests.chaos --rotations $(ROTATIONS) --topology $(TOPOLOGY) \
 		$(if $(SEED),--seed $(SEED)) $(if $(RESETS),--resets $(RESETS)) $(if $(RESTARTS),--restarts $(RESTARTS)) \
-		$(if $(PACE),--pace $(PACE)) $(if $(CUTS),--cuts $(CUTS))
+		$(if $(PACE),--pace $(PACE)) $(if $(CUTS),--cuts $(CUTS)) $(if $(BESIDE),--beside $(BESIDE))
 
 soak: $(READY) ## Random histories of a fleet: EXAMPLES (20000, 100 times the tests') or SOAK_MINUTES (60); SEED, FIRST go on
 	@$(BIN)/python -m tests.unit.keys.soak --examples $(EXAMPLES) --minutes $(SOAK_MINUTES) --workers $(WORKERS) \

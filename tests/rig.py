@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -315,16 +315,13 @@ async def running(serve: Serve, options: Options) -> AsyncIterator[Rig]:
         log_writer=options.log_writer,
         on_open=on_open,
     )
-    await app.start()
-    try:
-        async with (
-            grpc.aio.insecure_channel(places["grpc"]) as data,
-            grpc.aio.insecure_channel(places["admin"]) as admin,
-        ):
-            yield Rig(app, serve.issuer, config, secrets, clock, data, admin)
-    finally:
-        await app.stop()
-        ports.close()
+    async with AsyncExitStack() as stack:
+        stack.callback(ports.close)
+        await app.start()
+        stack.push_async_callback(app.stop)
+        data = await stack.enter_async_context(grpc.aio.insecure_channel(places["grpc"]))
+        admin = await stack.enter_async_context(grpc.aio.insecure_channel(places["admin"]))
+        yield Rig(app, serve.issuer, config, secrets, clock, data, admin)
 
 
 def person(principal: str = "ada", subject: str = "1842", *roles: str, **claims: Any) -> Profile:

@@ -51,6 +51,8 @@ class Denied:
     """When the answer came by which it is denied."""
     until: float
     """When the token expires."""
+    version: str
+    """The version of the replica that confirmed it."""
 
 
 class Denials:
@@ -113,7 +115,8 @@ class Denials:
             method = "single use" if kind in (USED, REVOKED) else "admin"
             self._ledger.failures.append(failure(error, method, replica.number, asked, "ES256"))
             return
-        self._denied = [*self._denied[-KEPT:], Denied(kind, subject, token, asked, time.time(), until)]
+        denied = Denied(kind, subject, token, asked, time.time(), until, replica.version.name)
+        self._denied = [*self._denied[-KEPT:], denied]
 
     def _subject_token(self, subject: str) -> tuple[str, float]:
         return subject_token(self._issuer, sub=subject, jti=subject), time.time() + VALID
@@ -196,6 +199,8 @@ class Denials:
                 return
             granted = False
         self._ledger.denials[denied.kind] += 1
+        if (tried := self._fleet[number].version.name) != denied.version and not granted:
+            self._ledger.crossed[f"denials of {denied.version}, kept by {tried}"] += 1
         ended = time.time()
         if granted and not self._accepted(denied, ended):
             self._ledger.wrong.append(Wrong(denied.kind, denied.subject, number, denied.since, started, ended))

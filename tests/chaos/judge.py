@@ -13,6 +13,7 @@ from tests.chaos.excuses import AWAY, STAMP, P, R, excuse, kind_of, took_its_pla
 from tests.chaos.ledger import ORDER, Effect, KeyHistory, Ledger, Loss
 from tests.chaos.plan import IN_FLIGHT, LOSS_NOTICED, RECONNECT, SCHEDULE, STORE_WENT_BACK
 from tests.chaos.stores import FAILOVER
+from tests.chaos.versions.records import ANSWERED
 from tests.chaos.watching import rules
 
 from tokenmint.keys.signing_keys import DECIDED_LIMIT
@@ -41,7 +42,7 @@ class WrongToken:
 REVOCATION: Final = "a revocation reaches every replica within a second"
 WATCHERS: Final = "every watcher learns of a change within a second"
 CALLS: Final = "no call fails but for a fault that excuses it"
-PACED: Final = frozenset({REVOCATION, WATCHERS, rules.SOON})
+PACED: Final = frozenset({REVOCATION, WATCHERS, rules.SOON, ANSWERED})
 """Promises about how soon, which hold on a machine that has nothing else to do."""
 
 

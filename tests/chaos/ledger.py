@@ -27,6 +27,8 @@ class Minted:
     """Its `iat`, whole seconds."""
     expires: float
     replica: int = 0
+    version: str = ""
+    """The version of that replica."""
 
     @property
     def true_to_time(self) -> bool:
@@ -211,6 +213,10 @@ class Ledger:
     """Connections to the store that were reset, by kind of fault."""
     wrong: list[Wrong] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    makers: dict[str, str] = field(default_factory=dict)
+    """The version that made a key, where it is known."""
+    crossed: Counter[str] = field(default_factory=Counter)
+    """Records that one version wrote and another read, by a description of both."""
     breaches: list[tuple[str, str]] = field(default_factory=list)
     """Promises that did not hold while a fault was made, and how."""
     denials: Counter[str] = field(default_factory=Counter)

@@ -141,8 +141,9 @@ class Load:
             return failed
         header, payload = (segment(part) for part in answer.token.split(".")[:2])
         got = Minted(
-            answer.token, header["kid"], algorithm, started, time.time(), payload["iat"], payload["exp"], replica.number
-        )
+            answer.token, header["kid"], algorithm, started, time.time(), payload["iat"], payload["exp"],
+            replica.number, replica.version.name,
+        )  # fmt: skip
         self._ledger.minted.append(got)
         if got.true_to_time:  # others are wrong tokens, even where verifiers accept them
             self._minted(got)
@@ -163,7 +164,7 @@ class Load:
                     if time.time() > next_revocation:
                         next_revocation = time.time() + revoke_every * self.random.uniform(0.7, 1.3)
                         await self._call(number, self.revoke(keys))
-                    await self._call(number, self._rotate(keys))
+                    await self._call(number, self._rotate(keys, self._fleet[number]))
                     await self._call(number, self._change_profile(profiles))
                 await asyncio.sleep(0.2)
         finally:
@@ -184,7 +185,7 @@ class Load:
     def _held(self) -> tuple[SigningKey, ...]:
         return self._ledger.ring.keys if self._ledger.ring is not None else ()
 
-    async def _rotate(self, stub: "KeyAdminServiceAsyncStub") -> None:
+    async def _rotate(self, stub: "KeyAdminServiceAsyncStub", replica: Replica) -> None:
         """Rotate an algorithm whose prepared key has been published for long enough."""
         now = time.time()
         ready = [
@@ -198,6 +199,7 @@ class Load:
             keys_pb.RotateSigningKeyRequest(algorithm=self.random.choice(ready)), **admin_call()
         )
         self._ledger.rotated.add(answer.active_key.key_id)
+        self._ledger.makers[answer.prepared_key.key_id] = replica.version.name
         done = time.time()
         self._ledger.answers += [
             Answer(answer.active_key.key_id, KeyState.ACTIVE, now, done),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.chaos.versions.version import Version
 from tests.process import CLIENT, OPERATOR, write_kek
 
 from tokenmint.keys.schedule import Schedule
@@ -112,6 +113,8 @@ class Plan:
     """Seconds after which a run ends, whether or not it has come to its rotations and faults."""
     kinds: tuple[str, ...] = ()
     """The faults, in order; none: all kinds in turn, at random, until there were as many rotations."""
+    other: Version | None = None
+    """A further version that replicas run. The fleet starts with it alone."""
 
 
 def audience(algorithm: str) -> str:

@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from tests.chaos.clocks import ReplicaClock
 from tests.chaos.ledger import End, Ledger
 from tests.chaos.logs import LogReader
 from tests.chaos.plan import REPLICAS, WORKERS
+from tests.chaos.versions.version import THIS, Version
 from tests.ports import own_port
 from tests.process import environment
 
@@ -39,6 +40,8 @@ class Replica:
     ledger: Ledger
     library: Path | None = None
     """libfaketime; None: its clock can't be moved."""
+    version: Version = THIS
+    """The version that it runs, or ran last."""
     listen: dict[str, str] = field(default_factory=lambda: {name: _place() for name in LISTENERS})
     process: asyncio.subprocess.Process | None = None
     down_since: float | None = None
@@ -48,6 +51,8 @@ class Replica:
     """Processes that the lane ended, or has stopped so that they are to be ended."""
     gone: bool = False
     """Whether it ended by itself: nobody starts it again."""
+    next_version: Version | None = None
+    """The version that its next start runs, if another one."""
     _stopping: bool = False
     _seen: set[int] = field(default_factory=set)
     _missing: set[int] = field(default_factory=set)
@@ -68,9 +73,10 @@ class Replica:
         changes = {"TOKENMINT_REDIS__URL": self.store_url} | listen | (self.clock.environment() if self.clock else {})
         stderr = self.log.open()
         self._stopping = False
+        self.version, self.next_version = self.next_version or self.version, None
         try:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tokenmint", "serve", "--output", "json", "--workers", str(WORKERS),
+                self.version.python, "-m", "tokenmint", "serve", "--output", "json", "--workers", str(WORKERS),
                 "--config", str(self.config), "--data-dir", str(self.data),
                 stdout=asyncio.subprocess.PIPE, stderr=stderr, stdin=asyncio.subprocess.DEVNULL, cwd=self.directory,
                 env=plain_environment() | changes,
@@ -203,12 +209,17 @@ def plain_environment() -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def running(
-    directory: Path, config: Path, store_urls: list[str], ledger: Ledger, library: Path | None
+    directory: Path,
+    config: Path,
+    store_urls: list[str],
+    ledger: Ledger,
+    library: Path | None,
+    version: Version = THIS,
 ) -> AsyncIterator[list[Replica]]:
-    """Run the fleet until the end of the block."""
+    """Run the fleet until the end of the block, of one version at first."""
     fleet = [
-        Replica(number, directory / f"replica-{number}", config, store_urls[number % len(store_urls)], ledger, library)
-        for number in range(REPLICAS)
+        Replica(number, directory / f"replica-{number}", config, url, ledger, library, version)
+        for number, url in zip(range(REPLICAS), itertools.cycle(store_urls))
     ]
     keepers: list[asyncio.Task[None]] = []
     try:

@@ -35,6 +35,7 @@ def show(plan: Plan, ledger: Ledger, verdict: Verdict) -> None:
         f"{_lines(verdict.excused)}"
         f"faults         {len(ledger.faults)}; connections that were reset: {_counts(ledger.resets)}\n"
         f"{tally.lines(tally.tallies(ledger, verdict))}"
+        f"{_versions(plan, ledger)}"
         f"               the store was away for {away:.0f} s in all; it came back with an older ring "
         f"{ledger.went_back} times\n"
         f"failed         {len(ledger.failures)} calls; the last that missed the store {verdict.late * 1000:.0f} ms "
@@ -59,6 +60,21 @@ def show(plan: Plan, ledger: Ledger, verdict: Verdict) -> None:
             print(f"               {breach}")
     if not verdict.broken:
         print("held           every promise", flush=True)
+
+
+def _versions(plan: Plan, ledger: Ledger) -> str:
+    """Return the records that crossed between two versions; nothing where there was one."""
+    if plan.other is None:
+        return ""
+    makers = ledger.makers
+    crossed = ledger.crossed + Counter(
+        f"tokens signed by {token.version} with keys of {maker}"
+        for token in ledger.minted
+        if (maker := makers.get(token.key_id, token.version)) != token.version
+    )
+    keys = _counts(Counter(f"by {name}" for name in makers.values()))
+    tokens = _counts(Counter(f"of {token.version}" for token in ledger.minted))
+    return f"two versions   exchanges: {tokens}; keys that were made: {keys}\n{_lines(crossed)}"
 
 
 def _counts(counts: Counter[str]) -> str:

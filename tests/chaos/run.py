@@ -21,6 +21,7 @@ from tests.chaos.proxy import Proxies
 from tests.chaos.quiet import Quiet
 from tests.chaos.recorder import note_stalls, record
 from tests.chaos.verifiers import Verifiers
+from tests.chaos.versions.version import THIS
 from tests.chaos.watching.watching import Watching
 from tests.issuer import Issuer, ec_key
 from tests.issuer import serving as issuing
@@ -49,10 +50,15 @@ async def run(plan: Plan, directory: Path, library: Path | None, ledger: Ledger,
         proxies = await stack.enter_async_context(_proxies(topology))
         urls = [topology.url, *(f"redis://127.0.0.1:{port}" for port in proxies.ports)]
         config = configure(directory, issuer.url, topology.min_replicas)
-        fleet = await stack.enter_async_context(replicas.running(directory, config, urls, ledger, library))
+        versions = (THIS, plan.other) if plan.other else (THIS,)
+        running = replicas.running(directory, config, urls, ledger, library, versions[-1])
+        fleet = await stack.enter_async_context(running)
         denials = Denials(fleet, ledger, issuer, dice, quiet)
-        scene = Scene(fleet, topology, proxies, ledger, denials, quiet, faults_dice, directory, config)
-        faults = Faults(scene, kinds_of(topology, clocks=library is not None))
+        scene = Scene(
+            fleet, topology, proxies, ledger, denials, quiet, faults_dice, directory, config, issuer, versions
+        )
+        kinds = kinds_of(topology, clocks=library is not None, two_versions=len(versions) > 1)
+        faults = Faults(scene, kinds)
         verifiers = Verifiers(fleet, ledger, dice)
         load = Load(fleet, ledger, issuer, dice, verifiers.add, quiet)
         watching = Watching(fleet, issuer, plan.seed, quiet, ledger.seen)

@@ -81,6 +81,20 @@ def test_a_job_of_two_commands_runs_both_and_ends_with_the_first_that_fails(clon
     assert (status, len(made), rows(text)["chaos"]) == (1, 3 + 2, "FAILED")
 
 
+def test_chaos_runs_beside_another_version_where_the_clone_has_that_commit(clone: Path) -> None:
+    _, text, made = ci(clone, "chaos")
+    assert not any("BESIDE" in line for line in made)
+    (told,) = [line for line in text.splitlines() if "two versions" in line]
+    git = clone / "bin" / "git"
+    git.write_text('#!/bin/sh\n[ "$1 $2" = "cat-file -e" ]\n')
+    git.chmod(0o755)
+    (clone / "made").unlink()
+    status, text, made = ci(clone, "chaos")
+    assert (status, "two versions" in text, "RESETS=2" in made[2]) == (0, False, True)
+    commit = made[2].partition("BESIDE=")[2]
+    assert told == f"chaos: two versions on one store are left out: this clone has no commit {commit}"
+
+
 def test_every_job_is_run_by_default(clone: Path) -> None:
     jobs = subprocess.check_output([clone / ".ci" / "run", "--list"], text=True).split()
     status, text, _ = ci(clone)

@@ -18,7 +18,7 @@ from typing import Final
 import orjson
 import structlog
 
-from tokenmint.admission.audit_stream import AuditStream, Size
+from tokenmint.admission.audit_stream import LAST_ATTEMPT, AuditStream, Size
 from tokenmint.admission.refusal_budget import RefusalBudget
 from tokenmint.base.background import Background
 from tokenmint.base.clock import Clock
@@ -185,8 +185,9 @@ class AuditTrail:
             parts.append(f"{self._not_logged} events since the start could not be logged ({self._log_error})")
         return "; ".join(parts)
 
-    async def flush(self) -> None:
-        """Write the queued events to the streams; unwritten events stay queued.
+    async def flush(self, *, longest: float | None = None) -> None:
+        """Write the queued events to the streams; unwritten events stay queued. One of several shards has ``longest``
+        seconds for a batch.
 
         Raises ``StoreUnavailable``, ``CorruptRecord``.
         """
@@ -195,10 +196,10 @@ class AuditTrail:
         waiting = [stream for stream in (self._admin, self._exchanges) if len(stream)]
         if len(waiting) < 2:  # almost always; a task for each would cost more
             for stream in waiting:
-                await stream.flush(self._store)
+                await stream.flush(self._store, longest=longest)
             return
         # Both at once: in a Cluster they may be on different nodes, of which one is away.
-        flushes = (stream.flush(self._store) for stream in waiting)
+        flushes = (stream.flush(self._store, longest=longest) for stream in waiting)
         for error in await asyncio.gather(*flushes, return_exceptions=True):
             if error is not None:
                 raise error
@@ -219,10 +220,10 @@ class AuditTrail:
         background.every("audit shards", TIDYING, self._tidy)
 
     async def close(self) -> None:
-        """Write the remaining events to the streams, within a second."""
+        """Write the remaining events to the streams, within a second. A shard that hangs leaves time for others."""
         self._summarise()
         try:
             async with asyncio.timeout(1.0):
-                await self.flush()
+                await self.flush(longest=LAST_ATTEMPT)
         except Exception:  # noqa: BLE001  # no failure may keep the service from ending
             log.warning("audit events are in the log alone", count=len(self._exchanges) + len(self._admin))

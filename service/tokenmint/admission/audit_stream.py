@@ -5,6 +5,7 @@ goes to another one: the stream fails if all shards do. An event whose shard did
 them then, as it may be in one stream twice.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ BATCH_BYTES: Final = 256 * 1024
 REST: Final = 5.0  # seconds for which a shard that failed is left out, while others work; doubles up to ...
 LONGEST_REST: Final = 60.0
 PATIENCE: Final = 10.0  # seconds after which a batch is tried with no further shard
+LAST_ATTEMPT: Final = 0.25  # seconds for which a batch waits for one of several shards while the process stops
 DROPPED_AT_ONCE: Final = 500  # outdated entries of a shard
 ROUNDS: Final = 20  # of a shard, each time
 
@@ -99,13 +101,21 @@ class AuditStream:
         counted = f"{len(failing)} of {len(self._shards)} shards accept no events, which go to others"
         return f"{counted} ({failing[0].failure})"
 
-    async def write(self, store: Store, lines: list[bytes], *, durable: bool) -> None:
-        """Append events to a shard. Raises as ``Store.append``, if no shard takes them."""
+    async def write(self, store: Store, lines: list[bytes], *, durable: bool, longest: float | None = None) -> None:
+        """Append events to a shard, which has ``longest`` seconds if there are others.
+
+        Raises as ``Store.append``, if no shard takes them.
+        """
         started = self._monotonic()
         order = self._in_turn(started)
         for tried, shard in enumerate(order, start=1):
             try:
-                await store.append(shard.key, lines, durable=durable, **self._limits)
+                async with asyncio.timeout(longest if len(order) > 1 else None):
+                    await store.append(shard.key, lines, durable=durable, **self._limits)
+            except TimeoutError:
+                self._fails(shard, f"no answer in {longest} s")
+                if tried == len(order):
+                    raise StoreUnavailable(detail=shard.failure) from None
             except (StoreUnavailable, CorruptRecord) as error:
                 self._fails(shard, error.detail or error.message)
                 if tried == len(order) or self._monotonic() - started > PATIENCE:
@@ -137,12 +147,15 @@ class AuditStream:
         if len(self._shards) > 1:
             log.info("a shard of the audit stream accepts events again", shard=shard.key)
 
-    async def flush(self, store: Store) -> None:
-        """Append the queued events. Raises as ``Store.append``; events that were not appended stay queued."""
+    async def flush(self, store: Store, *, longest: float | None = None) -> None:
+        """Append the queued events; ``longest`` is as in :meth:`write`.
+
+        Raises as ``Store.append``; events that were not appended stay queued.
+        """
         try:
             while self._waiting:
                 batch = self._batch()
-                await self.write(store, batch, durable=False)
+                await self.write(store, batch, durable=False, longest=longest)
                 for line in batch:
                     if self._waiting and self._waiting[0] is line:
                         self._waiting.popleft()
@@ -166,21 +179,27 @@ class AuditStream:
     async def drop_outdated(self, store: Store, every_key: Sequence[str]) -> None:
         """Drop entries of shards that are not in use, as far as newer ones would have displaced them.
 
-        Once each shard in use is full, it has dropped what is older than its oldest entry. What is older than all of
-        these goes from the other shards too. Raises ``StoreUnavailable``, ``OutcomeUnknown``, ``CorruptRecord``.
+        Once each shard in use holds its part of the limits, newer events have displaced what is older than the oldest
+        entry of each. That goes from the other shards too. A shard that lost its older entries to a replica with a
+        smaller part is not full. Raises ``StoreUnavailable``, ``OutcomeUnknown``, ``CorruptRecord``.
         """
         used = [shard.key for shard in self._shards]
         others = [key for key in every_key if key not in used]
         left = [others[index] for index in await merging.present(store, others)]
         if not left:
             return
-        oldest = [await streams.oldest(store, key) for key in used]
-        full = [entry for entry in oldest if entry is not None and entry.dropped]
-        if len(full) < len(used):
-            return
-        place = min((entry.position for entry in full), key=place_of)
+        oldest: list[str] = []
+        for key in used:
+            held = await streams.held(store, key)
+            if held is None or not self._is_full(held):
+                return
+            oldest.append(held.oldest)
+        place = min(oldest, key=place_of)
         for key in left:
             for _ in range(ROUNDS):
                 gone = await store.run(scripts.DROP_BEFORE, [key], place, str(DROPPED_AT_ONCE), durable=False)
                 if int(gone) < DROPPED_AT_ONCE:
                     break
+
+    def _is_full(self, held: streams.Held) -> bool:
+        return held.entries >= self._limits["most_entries"] or held.size >= self._limits["most_bytes"]

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from tokenmint.base.background import Unit
+from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import RateLimited
 from tokenmint.base.tasks import end
@@ -27,6 +27,7 @@ that time, every later call would have to ask the store."""
 LOT_SHARE: Final = 0.05  # the largest lot as a part of the burst
 MAX_LOTS: Final = 10_000
 STORE_AWAY: Final = 1.0  # seconds without requests to a store that failed
+LOOKED_AT: Final = "rate:look"  # the bucket by which it is asked again; no call is counted in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,14 @@ class RateLimiter:
             return wait
         finally:
             lot.filling = None
+
+    def follow(self, background: Background) -> None:
+        """Ask a store that failed again, without end: if no call comes, nothing else would notice that it counts."""
+        background.every("a look at shared rate limits", STORE_AWAY, self._look)
+
+    async def _look(self) -> None:
+        if self._unit.failure:
+            await self._take(LOOKED_AT, Rate(1 / STORE_AWAY, 1), 1, 1)
 
     async def close(self) -> None:
         """Stop taking lots in advance."""

@@ -145,6 +145,7 @@ class App:
         watch_state(parts, servers.certificates(), watching=servers.revocations.watching)
         base.state_metrics.process()
         parts.audit.follow(base.background)
+        parts.limiter.follow(base.background)
         parts.tracing.follow(base)
         base.background.every(
             "readiness", READINESS_INTERVAL, partial(_watch_readiness, parts, servers), longest=READINESS_INTERVAL

@@ -76,23 +76,24 @@ class ProfileCopies:
         """Records and identities that were not taken over, by the region that told them, since the start."""
 
     async def take_over(self, home: str, page: ProfilePage, room: int) -> int:
-        """Take over a page of the region ``home``, and ``room`` new principals at most; return how many were new.
+        """Take over a page of the region ``home``, and about ``room`` new ones at most; return how many were new.
 
-        A repetition changes nothing.
+        A principal counts as new, and so do an identity that it gets later, and the marker of an identity. A repetition
+        changes nothing.
 
         Raises ``StoreUnavailable``, ``OutcomeUnknown``, ``CorruptRecord``, ``Conflict``: some of it was taken over.
         """
         new = 0
         for text in page.records:
             new += await self._take(home, text, room=new < room)
-        for key in page.erased:
-            await self._end(home, key, erased=True)
-        for key in page.gone:
-            await self._end(home, key, erased=False)
+        for keys, erased in ((page.erased, True), (page.gone, False)):
+            for key in keys:
+                with suppress(CorruptRecord):  # nobody can read it: it keeps no other record from its end
+                    await self._end(home, key, erased=erased)
         return new
 
-    async def _take(self, home: str, text: str, *, room: bool) -> bool:
-        """Take over a record; return whether its principal, or its marker, is new."""
+    async def _take(self, home: str, text: str, *, room: bool) -> int:
+        """Take over a record; return how many are new, as :meth:`take_over` counts."""
         told = self._parsed(text)
         try:
             if isinstance(told, tuple):
@@ -102,7 +103,7 @@ class ProfileCopies:
         except CorruptRecord:  # it is refused here in any case, and keeps no other record from being copied
             pass
         self.refused[home] += 1
-        return False
+        return 0
 
     def _parsed(self, text: str) -> tuple[Identity, str] | Profile | Tombstone | None:
         """Return a record, or an unlinked identity and its principal; None: it is not accepted."""
@@ -130,8 +131,8 @@ class ProfileCopies:
 
     # --- a record ------------------------------------------------------------------------------------------------
 
-    async def _copy(self, home: str, told: Profile | Tombstone, *, room: bool) -> bool:
-        """Take over a record, with the index entries of its identities, in one step."""
+    async def _copy(self, home: str, told: Profile | Tombstone, *, room: bool) -> int:
+        """Take over a record, with the index entries of its identities, in one step; return how many are new."""
         key = profile_key(told.principal)
         for _ in range(ATTEMPTS):
             raw = await self._store.get(key)
@@ -139,22 +140,24 @@ class ProfileCopies:
             if mine is None or isinstance(mine, Unregistered):
                 if not room or (self._erasures is not None and await self._erasures.among([told.principal])):
                     self.refused[home] += 1
-                    return False
+                    return 0
             elif mine.home != home:
-                await self._collide(home, mine, told)
-                return False
+                return await self._collide(home, mine, told, room=room)
             elif time_of(told) < time_of(mine):
-                return False
-            identities, changes = await self._claimed(home, told)
+                return 0
+            identities, changes = await self._claimed(home, told, room=room)
+            new_ones = 1 if raw is None else sum(before is None for _, before, _ in changes)
             changes += await self._unlisted(home, told, mine)
             new = _dump(replace(told, identities=identities, home=home), mine)
             if new != raw:
                 changes.append((key, raw, new))
             if await self._swap(changes):
-                return raw is None
+                return new_ones
         raise Conflict()
 
-    async def _claimed(self, home: str, told: Profile | Tombstone) -> tuple[tuple[Identity, ...], list[Change]]:
+    async def _claimed(
+        self, home: str, told: Profile | Tombstone, *, room: bool
+    ) -> tuple[tuple[Identity, ...], list[Change]]:
         """Return the identities of a record that no other region has, and the changes of their index entries."""
         found: list[Identity] = []
         changes: list[Change] = []
@@ -171,6 +174,9 @@ class ProfileCopies:
                 self.refused[home] += 1
                 if _is_ended(told) and owner is not None:
                     await self._end_just_in_time(owner)
+                continue
+            if raw is None and not room:
+                self.refused[home] += 1
                 continue
             found.append(identity)
             new = dump_link(identity, Link(told.principal, home=home))
@@ -190,23 +196,25 @@ class ProfileCopies:
                 changes.append((key, raw, dump_link(identity, Link(told.principal, unlinked=True, home=home))))
         return changes
 
-    async def _collide(self, home: str, mine: Record, told: Profile | Tombstone) -> None:
+    async def _collide(self, home: str, mine: Record, told: Profile | Tombstone, *, room: bool) -> int:
         """Refuse a record of a principal that another region has. The end of a principal still counts, where the name
         is nobody's alone (of an identity without a profile, or of a region that was given up), and for its identities
-        that nobody has here.
+        that nobody has here. Returns how many of these are new.
         """
+        new = 0
         self.refused[home] += 1
         ended = _is_ended(told)
         if ended and isinstance(mine, Profile):
             await self._end_just_in_time(mine, orphaned=bool(mine.home) and self._given_up(mine.home))
         for identity in told.identities:
             if ended:
-                await self._unlink(home, identity, told.principal, room=True)
+                new += await self._unlink(home, identity, told.principal, room=room)
                 continue
             key, marker = identity_key(identity), Link(told.principal, unlinked=True, home=home)
             raw = await self._store.get(key)
             if raw is not None and parse_link(identity, raw) == marker:
                 await self._swap([(key, raw, None)])
+        return new
 
     async def _end_just_in_time(self, mine: Record, *, orphaned: bool = False) -> None:
         own = not mine.home and is_just_in_time(mine.principal)

@@ -80,6 +80,9 @@ class ProfilePuller:
         return state
 
     async def _changes(self, state: Copied) -> Copied:
+        """Take over pages of all changes. After each interval, changes that refuse somebody come first again."""
+        clock, poll = self._parts.clock, self._parts.regions.options.poll
+        until = clock.monotonic() + poll
         for _ in range(PAGES):
             told = await self._ask(Part.CHANGES, state, state.changes)
             if told.page.gap or told.epoch != state.epoch:
@@ -88,6 +91,11 @@ class ProfilePuller:
             state = await self._take(state, told, changes=told.page.following, as_of=as_of)
             if not told.page.more:
                 break
+            if clock.monotonic() >= until:
+                state = await self._ends(state)
+                if not state.changes:
+                    break
+                until = clock.monotonic() + poll
         return state
 
     async def _all(self, state: Copied) -> Copied:
@@ -109,7 +117,9 @@ class ProfilePuller:
         return state
 
     async def _take(self, state: Copied, told: Told, **changes: object) -> Copied:
-        """Take over a page, and note the place after it."""
+        """Take over a page, and note the place after it. Raises ``DependencyUnavailable`` for a region given up."""
+        if not self._parts.regions.serves(self._other.name):
+            raise DependencyUnavailable(detail=f"region {self._other.name} was given up during the pull")
         new = await self._take_over(self._other.name, told.page, max(0, MOST - state.count))
         return await self._note(state, replace(state, count=state.count + new, **changes))  # type: ignore[arg-type]
 

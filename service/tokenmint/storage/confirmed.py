@@ -1,5 +1,6 @@
 """Writes that the server confirms: on the same connection, with WAITAOF or WAIT behind them."""
 
+import asyncio
 from typing import Any
 
 from redis.exceptions import InvalidResponse, MovedError
@@ -43,7 +44,7 @@ class ConfirmedWrites:
         try:
             replies = await self._server.roundtrip(full_key, commands, follow=self._server.clustered)
         except MovedError:
-            await self._server.client.get(full_key)  # follows the redirection, and learns the slot's new node
+            await self._learn_node(full_key)
             try:
                 replies = await self._server.roundtrip(full_key, commands)
             except MovedError:  # the cluster is moving the slot
@@ -51,6 +52,12 @@ class ConfirmedWrites:
         if len(replies) > len(writes):
             self._check(replies[-1])
         return replies[: len(writes)]
+
+    async def _learn_node(self, full_key: str) -> None:
+        """Let the driver follow the redirection of a slot, by a command that takes a key of any type."""
+        with self._server.translated(writes=False):
+            async with asyncio.timeout(self._options.read_timeout):
+                await self._server.client.type(full_key)
 
     def _check(self, reply: Any) -> None:
         least = self._options.min_replicas

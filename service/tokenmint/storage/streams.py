@@ -55,12 +55,14 @@ class Part(NamedTuple):
     """The position of the stream's last entry; "" of an empty stream."""
 
 
-class Oldest(NamedTuple):
-    """The oldest entry of a stream."""
+class Held(NamedTuple):
+    """The content of a stream that :meth:`Store.append` wrote."""
 
-    position: str
-    dropped: bool
-    """Whether the stream had older ones, which are gone."""
+    oldest: str
+    """The position of its oldest entry."""
+    entries: int
+    size: int
+    """In bytes, as the limit of ``append`` counts them."""
 
 
 def is_position(text: str) -> bool:
@@ -88,21 +90,27 @@ async def after(store: Store, key: str, position: str, *, most_entries: int, mos
     return Page(part.entries, part.entries[-1][0] if part.entries else position, part.more, gap)
 
 
-async def oldest(store: Store, key: str) -> Oldest | None:
-    """Return the oldest entry of the stream ``key``, which :meth:`Store.append` wrote; None if it has none.
+async def held(store: Store, key: str) -> Held | None:
+    """Return the content of the stream ``key``, which :meth:`Store.append` wrote; None if it has no entry.
 
     Raises as :func:`after`.
     """
     full = store.prefix + key
     with store.server.translated(writes=False, record=full):
         async with asyncio.timeout(store.options.read_timeout):
-            entries: Any = await store.server.client.xrange(full, count=1)
-            if not entries:
+            pipeline: Any = store.server.client.pipeline(transaction=False)
+            pipeline.xlen(full).xrange(full, count=1).xrevrange(full, count=1)
+            entries, first, last = await pipeline.execute()
+            if not first or not last:
                 return None
-            place, fields = entries[0]
-            total = fields.get(b"sum", b"")
-            first = len(fields.get(b"event", b"")) + scripts.ENTRY_BYTES
-            return Oldest(place.decode(), total.isdigit() and int(total[:20]) > first)
+            before = _sum(first[0]) - len(first[0][1].get(b"event", b"")) - scripts.ENTRY_BYTES
+            return Held(first[0][0].decode(), entries, _sum(last[0]) - max(0, before))
+
+
+def _sum(entry: tuple[bytes, dict[bytes, bytes]]) -> int:
+    """Return the bytes that a stream has had up to an entry; 0 if the entry does not tell."""
+    total = entry[1].get(b"sum", b"")
+    return int(total[:20]) if total.isdigit() else 0
 
 
 async def read(store: Store, asked: Sequence[Range]) -> list[Part]:

@@ -1,7 +1,6 @@
 """The store is made to forget: an old copy of its file is put back, or it is emptied. Then an operator accepts that."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -63,7 +62,7 @@ async def _lose(scene: Scene, kind: str, since: float, forget: Callable[[], Awai
 async def _accept(scene: Scene, replica: Replica) -> None:
     """Accept the loss on a replica's machine."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tokenmint", *ACCEPT_STORE, "--config", str(scene.config),
+        replica.version.python, "-m", "tokenmint", *ACCEPT_STORE, "--config", str(scene.config),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, stdin=asyncio.subprocess.DEVNULL,
         cwd=replica.directory,
         env=plain_environment()

@@ -18,6 +18,8 @@ from tests.chaos.proxy import Proxies
 from tests.chaos.quiet import Quiet
 from tests.chaos.replicas import Replica
 from tests.chaos.stores import PATIENT, Topology
+from tests.chaos.versions.version import THIS, Version
+from tests.issuer import Issuer
 
 from tokenmint.base.errors import TokenmintError
 from tokenmint.keys.store import LEASE
@@ -39,6 +41,9 @@ class Scene:
     random: Random
     directory: Path
     config: Path
+    issuer: Issuer
+    versions: tuple[Version, ...] = (THIS,)
+    """The versions that replicas may run."""
     taken: set[int] = field(default_factory=set)
     """Replicas to which something is being done that another fault would spoil."""
 

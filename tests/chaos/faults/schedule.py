@@ -4,16 +4,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from tests.chaos.faults import clock_jumps, connections, hangs, log_readers, old_stores, processes, stores
+from tests.chaos.faults import clock_jumps, connections, hangs, log_readers, old_stores, processes, stores, versions
 from tests.chaos.faults.scene import Kind, Scene
 from tests.chaos.stores import Topology
 
 QUIET: Final = (0.5, 2.0)  # seconds between two faults
 
 
-def kinds_of(topology: Topology, *, clocks: bool) -> list[Kind]:
+def kinds_of(topology: Topology, *, clocks: bool, two_versions: bool = False) -> list[Kind]:
     """Return all that can be done to a fleet on a store."""
     kinds = [*processes.KINDS, *hangs.KINDS, *log_readers.KINDS, hangs.HANG]
+    kinds += versions.KINDS if two_versions else ()
     kinds += clock_jumps.KINDS if clocks else ()
     kinds += stores.kinds(topology)
     if topology.one_server:

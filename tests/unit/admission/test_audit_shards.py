@@ -1,5 +1,6 @@
 """The stream of exchanges, spread over shards: where batches go, and what becomes of them if a shard fails."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -186,6 +187,25 @@ async def test_shards_that_hang_are_not_all_waited_for(
     trail.check()
 
 
+async def test_a_shard_that_hangs_while_a_process_stops_leaves_time_for_others(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time-out of a write is longer than the time in which a process stops."""
+    trail = trail_of(store, clock, 3)
+    keys = shards.in_use(audit.EXCHANGES, 3)
+    append = store.append
+
+    async def hangs(key: str, *arguments: object, **options: object) -> None:
+        if key == keys[1]:
+            await asyncio.Event().wait()
+        await append(key, *arguments, **options)  # type: ignore[arg-type]  # passed on
+
+    monkeypatch.setattr(store, "append", hangs)
+    note(trail, range(4 * BATCH))
+    await trail.close()
+    assert sorted(await every_number(store)) == list(range(4 * BATCH))
+
+
 async def test_a_failed_record_outside_of_batches_refuses_no_exchange(store: Store, clock: FakeClock) -> None:
     """No exchange would follow it, whose batch could show that the stream works again."""
     trail = trail_of(store, clock, 1, required=True)
@@ -270,6 +290,40 @@ async def test_replicas_with_different_numbers_take_nothing_from_each_other(stor
             for one in trails:
                 await one._tidy()
     assert sorted(await every_number(store)) == list(range(300))
+
+
+async def test_a_shard_that_others_keep_smaller_is_not_full(store: Store, clock: FakeClock) -> None:
+    """A replica with a larger number drops older events of a shard earlier than those with a smaller number would."""
+    old, new = trail_of(store, clock, 12, most=12_000), trail_of(store, clock, 2, most=12_000)
+    for start in range(0, 24_000, 2 * BATCH):
+        note(old, range(start, start + 2 * BATCH))
+        await old.flush()
+    unused = EXCHANGE_SHARDS[3:13]
+    before = [await numbers_in(store, key) for key in unused]
+    for start in range(24_000, 34_000, BATCH):
+        trail = old if start % (2 * BATCH) == 0 else new
+        note(trail, range(start, start + BATCH))
+        await trail.flush()
+        await new._tidy()
+    after = [await numbers_in(store, key) for key in unused]
+    kept = {number for numbers in after for number in numbers}
+    newest = {number for numbers in before for number in numbers if number >= 34_000 - 12_000}
+    assert newest <= kept, "one stream would have kept them"
+
+
+async def test_a_shard_is_full_by_its_bytes_too(store: Store, clock: FakeClock) -> None:
+    old = trail_of(store, clock, 2)
+    note(old, range(10))
+    await old.flush()
+    new = AuditTrail(store, clock, AuditLimits(exchange_bytes=20_000))
+    note(new, range(100))
+    await new.flush()
+    await new._tidy()
+    assert len(await numbers_in(store, EXCHANGE_SHARDS[1])) == 10
+    note(new, range(100, 400))
+    await new.flush()
+    await new._tidy()
+    assert await numbers_in(store, EXCHANGE_SHARDS[1]) == []
 
 
 async def test_refusals_of_all_shards_are_counted_and_listed_once(store: Store, clock: FakeClock) -> None:

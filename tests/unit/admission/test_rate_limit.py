@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 from tests.fakes import FakeClock
+from tests.polling import until
 
-from tokenmint.admission.rate_limit import LOT_LIFE, Lot, Rate, RateLimiter, RateLimits
+from tokenmint.admission.rate_limit import LOT_LIFE, STORE_AWAY, Lot, Rate, RateLimiter, RateLimits
 from tokenmint.base.background import Background, Unit
-from tokenmint.base.errors import RateLimited
+from tokenmint.base.errors import RateLimited, StoreUnavailable
 from tokenmint.base.telemetry import Metrics
 from tokenmint.model.policy import Client
 from tokenmint.storage.redis import Store
@@ -79,6 +80,27 @@ async def test_without_the_store_each_process_counts_for_itself(
     clock.advance(2)
     assert await allowed(limiter) == 2
     await broken.close()
+
+
+async def test_a_store_that_counts_again_is_noticed_without_a_call(
+    store: Store, clock: FakeClock, background: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter = RateLimiter(store, RateLimits(each=SLOW), clock, background.unit("rate limits"), patience=20.0)
+    limiter.follow(background)
+
+    async def take(*_: object, **__: object) -> tuple[int, float]:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "take", take)
+        await limiter.take(WEB)
+    assert set(background.failing()) == {"rate limits"}
+
+    async def works() -> bool:
+        clock.advance(STORE_AWAY)
+        return not background.failing()
+
+    await until(works)
 
 
 async def test_a_busy_process_takes_many_calls_from_the_bucket_at_once(

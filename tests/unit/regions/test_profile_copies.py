@@ -328,3 +328,33 @@ async def test_profiles_of_a_region_that_was_given_up_stay_and_a_change_makes_th
     # Where another region still has the copy, the end counts, and nothing else does.
     await world.pull("ap", "us")
     assert not await world.places["ap"].serves(X)
+
+
+async def test_an_end_does_not_fail_at_a_record_that_nobody_can_read(us: Place) -> None:
+    """It would stop all copying from its region, at the same page each time."""
+    changes = [("profile:bob", None, b"{}"), ("identity:idp:y", None, b"{}")]
+    await us.store.swap_many(changes, noted=False)
+    await us.store.server.client.lpush(f"{us.store.prefix}profile:eve", "x")
+    await told(us, dump_profile(ADA))
+    gone = ("profile:bob", "identity:idp:y", "profile:eve", "profile:", "identity:", "identity:x", "profile:ada")
+    await us.copies.take_over("eu", ProfilePage((), (), gone, "0-0", False), 100)
+    assert await us.record("ada") is None
+
+
+async def test_a_region_can_make_up_no_more_identities_than_principals(us: Place) -> None:
+    """A compromised one would fill the store: with ever new identities of one principal, or ends of another's."""
+    key = f"{us.store.prefix}identity:*"
+
+    async def take(record: bytes, room: int) -> int:
+        return await us.copies.take_over("eu", ProfilePage((record.decode(),), (), (), "0-0", False), room)
+
+    many = [tuple(Identity("idp", f"{turn}-{number}") for number in range(5)) for turn in range(4)]
+    assert await take(dump_profile(Profile("ada", many[0], update_time=1.0)), 1) == 1
+    assert await take(dump_profile(Profile("ada", many[1], update_time=2.0)), 10) == 5
+    assert await take(dump_profile(Profile("ada", many[2], update_time=3.0)), 0) == 0
+    assert (await us.profiles.get("ada")).identities == ()
+    await us.profiles.create(Profile("bob"))
+    assert await take(dump_tombstone(Tombstone("bob", many[2], 1.0)), 10) == 5
+    assert await take(dump_tombstone(Tombstone("bob", many[3], 2.0)), 0) == 0
+    assert len([one async for one in us.store.server.client.scan_iter(key)]) == 15
+    assert not await us.serves(many[1][0]), "an end of what is there needs no room"

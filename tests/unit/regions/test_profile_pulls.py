@@ -133,3 +133,56 @@ async def test_a_new_region_is_not_ready_before_it_has_copied_every_profile(
         assert "has not copied the profiles of eu yet" in us.copying.problem()
         await world.pull("us", "eu")
         assert us.copying.problem() == ""
+
+
+async def test_an_end_overtakes_the_pages_of_an_import(
+    world: World, eu: Place, us: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages of changes in a row may take a minute; an end waits for the page on its way, and one interval."""
+    await eu.profiles.create(ADA)
+    await world.settle()
+    monkeypatch.setattr(feed, "PAGE", 5)
+    for number in range(50):
+        await eu.profiles.create(Profile(f"p{number}"))
+    answer = eu.answer
+    pages = 0
+
+    async def slowly(to: str, part: Part, epoch: int, after: str) -> str:
+        nonlocal pages
+        if part is Part.CHANGES:
+            pages += 1
+            world.clock.advance(0.6)  # of 1 s between pulls
+            if pages == 1:
+                await eu.profiles.update("ada", disabled=True)
+            if pages == 4:
+                assert not await us.serves(X)
+        return await answer(to, part, epoch, after)
+
+    monkeypatch.setattr(eu, "answer", slowly)
+    await world.pull("us", "eu")
+    assert pages > 4
+    assert await us.record("p49") is not None
+
+
+async def test_a_region_that_is_given_up_during_a_pull_changes_no_further_copy(
+    world: World, eu: Place, us: Place
+) -> None:
+    """A compromised region could have pages without end to tell."""
+    asked = 0
+
+    def endless(query: dict[str, str]) -> bytes:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            world.give_up("eu")
+        record = dump_profile(Profile(f"p{asked}")).decode()
+        page = ProfilePage((record,), (), (), "0" if query["part"] == "all" else "1-1", more=True, newest="0-0")
+        told = Told(world.clock.now(), 7, page)
+        return profile_document.write(IDENTITIES["eu"], ISSUER, "eu", "us", Part(query["part"]), told).encode()
+
+    world.answer = endless
+    with pytest.raises(DependencyUnavailable) as refusal:
+        await world.pull("us", "eu")
+    assert "given up" in refusal.value.detail
+    assert asked == 3
+    assert [await us.record(f"p{number}") is not None for number in (1, 2, 3)] == [True, True, False]

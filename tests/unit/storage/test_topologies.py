@@ -168,6 +168,23 @@ async def test_cluster(tmp_path: Path) -> None:
         await store.close()
 
 
+async def test_a_stream_whose_slot_has_moved_to_another_node_is_written_there(tmp_path: Path) -> None:
+    with cluster(tmp_path) as ports, ExitStack() as stack:
+        store = await Store.open(f"redis+cluster://127.0.0.1:{ports[0]}", prefix="t:", options=PATIENT)
+        await store.append("audit", [], most_entries=9, most_bytes=999, durable=False)  # it knows the slot's node
+        nodes = [stack.enter_context(redis.Redis(port=port)) for port in ports]
+        slot: Any = nodes[0].execute_command("CLUSTER KEYSLOT", "t:audit")
+        target = nodes[0] if slot > 5460 else nodes[1]
+        name: Any = target.execute_command("CLUSTER MYID")
+        for node in (target, *(node for node in nodes if node is not target)):
+            node.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
+        target.xadd("t:audit", {"event": b"one", "sum": b"67"})
+        await store.append("audit", [b"two"], most_entries=9, most_bytes=999, durable=True)
+        page = await streams.after(store, "audit", streams.BEGINNING, most_entries=9, most_bytes=999)
+        assert [raw for _, raw in page.entries] == [b"one", b"two"]
+        await store.close()
+
+
 async def use_log(store: Store) -> None:
     """Append revocations and read them: all keys of the log are on one node."""
     log = RevocationLog(store, Reach(time.time, lambda: 600.0), most=100)

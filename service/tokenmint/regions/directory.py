@@ -66,6 +66,8 @@ class Regions:
         self.times = times
         self._publication = publication
         self.begun = begun
+        self.before_first_key = [self.problem]
+        """Each returns why this region must not begin to sign, or ""."""
         self._records: dict[str, Record] = {}
         self._given_up: dict[str, GivenUp] = {}
 
@@ -130,6 +132,10 @@ class Regions:
         if never and not self.begun():
             return f"this region is new, and has not heard of {', '.join(never)}: its key set would lack their keys"
         return ""
+
+    def may_begin(self) -> bool:
+        """Return whether the first key of this region may sign: it lacks nothing of the others."""
+        return not any(problem() for problem in self.before_first_key)
 
     def detail(self) -> str:
         """Return a message for operators about regions that were not heard for longer than L, or "".

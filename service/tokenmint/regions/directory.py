@@ -149,7 +149,9 @@ class Regions:
     def require_serving(self) -> None:
         """Raise ``DependencyUnavailable`` if this region was given up."""
         if self.options.name in self._given_up:
-            raise DependencyUnavailable("this region does not issue tokens any more", detail=self.problem())
+            raise DependencyUnavailable(
+                "this region was given up and issues no tokens: ask another region", detail=self.problem()
+            )
 
     # --- following -----------------------------------------------------------------------------------------------
 

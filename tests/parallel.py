@@ -121,7 +121,7 @@ class Parallel:
     def _hear(self, fork: _Fork) -> None:
         try:
             kind, content = fork.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # also within a message
             self._forks.remove(fork)
             self._ended(fork)
             return

@@ -105,6 +105,22 @@ def test_the_first_failure_ends_the_run(tmp_path: Path) -> None:
     assert "stopping after 1 failures" in done.stdout
 
 
+def test_a_process_that_ends_within_a_message_has_failed_its_test(tmp_path: Path) -> None:
+    half = """
+        import os
+        from multiprocessing.connection import Connection
+        def ends(self, message):
+            os.write(self.fileno(), bytes(message[:3]))
+            os._exit(1)
+        def test_reports_half(): Connection._send = ends
+        def test_after(): pass
+    """
+    other = "def test_other(): pass"
+    done = run(written(tmp_path, **{"test_half.py": half, "test_other.py": other}), "-n", "2")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "1 failed, 2 passed" in done.stdout
+
+
 def test_no_fork_is_made_where_a_thread_runs(tmp_path: Path) -> None:
     thread = """
         import threading

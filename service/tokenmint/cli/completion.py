@@ -14,22 +14,33 @@ configuration, so that one with a backslash and a dollar sign could run a comman
 """
 
 _BASH: Final = r"""_tokenmint_completion() {
-    local line="${COMP_LINE:0:COMP_POINT}" word option= replaced= value
+    local line="${COMP_LINE:0:COMP_POINT}" word option= quote= replaced= value
     word="${line##*[[:space:]]}"
     if [[ $word == --*=* ]]; then  # the completions are values alone
         option="${word%%=*}="
         word="${word#*=}"
         if [[ $COMP_WORDBREAKS == *=* ]]; then option=; fi
     fi
-    if [[ $word != *[\"\']* ]]; then  # bash replaces what follows the last separator, and in quotes the whole word
+    COMPREPLY=()
+    if [[ $word == *[\"\']* ]]; then
+        if [[ ${word:1} == *[\"\'\\]* ]]; then return; fi  # which quotes are open?
+        quote="${word:0:1}"
+    else  # bash replaces what follows the last separator, and in quotes the whole word
         if [[ $COMP_WORDBREAKS == *:* && $word == *:* ]]; then replaced="${word%"${word##*:}"}"; fi
         if [[ $COMP_WORDBREAKS == *=* && ${word#"$replaced"} == *=* ]]; then replaced="${word%"${word##*=}"}"; fi
     fi
-    COMPREPLY=()
     while IFS=$'\t' read -r value _; do
         if [[ -z $value ]]; then continue; fi
         value="${value#"$replaced"}"
-        if [[ $word != *[\"\']* ]]; then printf -v value %q "$value"; fi
+        case $quote in  # bash inserts it as it is
+            \') value="${value//\'/\'\\\'\'}" ;;
+            \") if [[ $value == *!* ]]; then continue; fi  # nothing escapes that
+                value="${value//\\/\\\\}"
+                value="${value//\"/\\\"}"
+                value="${value//\`/\\\`}"
+                value="${value//\$/\\\$}" ;;
+            *) printf -v value %q "$value" ;;
+        esac
         COMPREPLY+=("$option$value")
     done < <(env _TOKENMINT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \
         _TYPER_COMPLETE_ARGS="$line" "${1/#~\//$HOME/}" 2>/dev/null)

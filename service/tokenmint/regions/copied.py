@@ -23,7 +23,7 @@ class Copied:
     cursor: str | None = ""
     """The place at which the copying of every profile goes on ("": the beginning); None: it is complete."""
     whole_at: float = 0.0
-    """The time at which every profile was copied last, Unix seconds; 0: never."""
+    """The time at which every profile was copied last, Unix seconds; 0: never, or not since changes were missed."""
     as_of: float = 0.0
     """The copies are complete up to this time, by the region's clock; 0: they never were."""
     count: int = 0
@@ -32,7 +32,7 @@ class Copied:
 
 def anew(copied: Copied, epoch: int) -> Copied:
     """Return the state after the region's store lost changes: all is read again. What was copied stays."""
-    return replace(copied, epoch=epoch, ends=streams.BEGINNING, changes="", cursor="")
+    return replace(copied, epoch=epoch, ends=streams.BEGINNING, changes="", cursor="", whole_at=0.0)
 
 
 def dump(copied: Copied) -> bytes:

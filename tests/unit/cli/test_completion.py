@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import shutil
 import subprocess
@@ -117,6 +118,8 @@ TYPED = r"""
 [audiences."glob*"]
 [audiences.'\$(touch pwned)']
 [audiences."$(touch pwned)"]
+[audiences.'q"$(touch pwned)\`']
+[audiences."r'$(touch pwned)"]
 """
 LINES = [
     ("~/bin/tokenmint keys li", ["keys", "list"]),
@@ -133,6 +136,12 @@ LINES = [
     (r"tokenmint revoke audience \\", ["revoke", "audience", r"\$(touch pwned)"]),
 ]
 """Lines up to the key Tab, and the arguments that the program gets when Return follows."""
+QUOTED = [
+    (f"tokenmint revoke audience {quote}{name[0]}", ["revoke", "audience", name])
+    for name in (r'q"$(touch pwned)\`', "r'$(touch pwned)")
+    for quote in "\"'"
+]
+"""Further ones for bash, which inserts a completion within quotes as it is. The other shells escape it themselves."""
 WITH_URLS = [(line, expected) for line, expected in LINES if "://a" in line and '"' not in line]
 
 
@@ -183,7 +192,7 @@ def arguments(shown: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "setup", "lines"),
     [
-        (("bash", "--norc", "--noprofile", "-i"), "source <(tokenmint completion bash)", LINES),
+        (("bash", "--norc", "--noprofile", "-i"), "source <(tokenmint completion bash)", LINES + QUOTED),
         (
             ("bash", "--norc", "--noprofile", "-i"),
             "COMP_WORDBREAKS=' '; source <(tokenmint completion bash)",
@@ -216,7 +225,9 @@ def test_fish_completes_words_with_separators_and_runs_nothing(tmp_path: Path) -
         pytest.skip("fish is not installed")
     (tmp_path / "tokenmint.toml").write_text(TYPED)
     asked = "; ".join(
-        f"complete -C'{line.replace(chr(92), chr(92) * 2)}'; echo END" for line, _ in LINES if not line.endswith("\\")
+        "complete -C'" + re.sub(r"([\\'])", r"\\\1", line) + "'; echo END"
+        for line, _ in LINES
+        if not line.endswith("\\")
     )
     outcome = subprocess.run(
         [fish, "--no-config", "-c", f"tokenmint completion fish | source; {asked}"],

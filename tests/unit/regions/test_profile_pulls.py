@@ -73,6 +73,35 @@ async def test_profiles_from_before_the_setting_are_copied_in_pages(
     assert all([await us.record(f"p{n}") is not None for n in range(150)])
 
 
+@pytest.mark.parametrize("missed", ["gap", "epoch"])
+async def test_copies_that_missed_changes_stay_old_until_every_profile_is_copied(
+    world: World, eu: Place, us: Place, monkeypatch: pytest.MonkeyPatch, missed: str
+) -> None:
+    """An end among the missed changes is in one of the pages, so nothing is complete before the last one."""
+    await eu.profiles.create(ADA)
+    await world.settle()
+    world.clock.advance(50)
+    monkeypatch.setattr(feed, "ROUNDS", 1)
+    monkeypatch.setattr(feed, "SCAN", 5)
+    changes = [(f"profile:p{n}", None, dump_profile(Profile(f"p{n}"))) for n in range(400)]
+    await eu.store.swap_many(changes, noted=False)
+    if missed == "epoch":
+        eu.epoch += 1
+    else:
+        await eu.store.server.client.delete(f"{eu.store.prefix}{feed.CHANGES}")
+        await eu.profiles.create(Profile("bob"))
+    ages = []
+    for _ in range(20):
+        await world.pull("us", "eu")
+        ages.append(us.copying.age("eu"))
+        if all([await us.record(f"p{n}") is not None for n in range(400)]):
+            break
+        assert ages[-1] == 50
+    await world.pull("us", "eu")
+    assert us.copying.age("eu") == 0
+    assert len(ages) > 2
+
+
 async def test_records_that_find_no_room_in_a_page_come_with_the_next_one(
     world: World, eu: Place, us: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

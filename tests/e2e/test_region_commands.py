@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -89,6 +90,8 @@ def test_a_region_is_given_up_by_a_statement_of_the_authority(
     assert in_store(redis_url, redis_prefix)[1] == {"eu"}
     listed = run("regions", "list", directory=directory)
     assert "given up" in listed.stdout
+    in_store(redis_url, redis_prefix, 7)
+    assert re.search(r"Z \(\d+ \w+ ago\)", run("regions", "list", directory=directory).stdout), "a time, not an age"
 
 
 def test_an_operator_accepts_an_older_state(directory: Path, redis_url: str, redis_prefix: str) -> None:

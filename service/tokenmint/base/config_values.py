@@ -1,5 +1,6 @@
 """Types of configuration values: durations, strict tables; problems name the key and the remedy."""
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
@@ -24,6 +25,7 @@ _WORDS: Final = {
     "missing": "is required",
     "string_type": "expected a text in quotes",
     "int_type": "expected a whole number",
+    "float_type": "expected a number",
     "bool_type": "expected true or false",
     "list_type": "expected a list",
     "tuple_type": "expected a list",
@@ -33,10 +35,23 @@ _WORDS: Final = {
     "dataclass_exact_type": 'expected "host:port" in quotes, e.g. "127.0.0.1:7443"',
 }
 
+_REWORDED: Final = (
+    (re.compile(r"Input should be (greater|less) than"), r"expected a value \1 than"),
+    (re.compile(r"Input should be '"), "expected '"),
+    (re.compile(r"String should match pattern"), "expected a text that matches the pattern"),
+    (re.compile(r"\w+ should have at (least|most) (\d+) (characters?|items?).*"), r"expected at \1 \2 \3"),
+)
+"""Messages of the parser that name bounds, and their form here."""
+
 
 def problem_of(kind: str, message: str, loc: Iterable[str]) -> str:
     """Return the line for a problem: the key's path, the fault, the expected form. Never the value."""
-    return f"{key_path(*loc)}: {_WORDS.get(kind) or message.removeprefix('Value error, ')}"
+    words = _WORDS.get(kind)
+    if words is None:
+        words = message.removeprefix("Value error, ")
+        for pattern, form in _REWORDED:
+            words = pattern.sub(form, words)
+    return f"{key_path(*loc)}: {words}"
 
 
 def _as_set(value: Any) -> Any:

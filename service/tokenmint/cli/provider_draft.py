@@ -1,7 +1,7 @@
 """`tokenmint providers add`: the discovery document of an issuer becomes a table to paste."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tokenmint.base.clock import SystemClock
@@ -11,7 +11,7 @@ from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.base.token_errors import MalformedToken
 from tokenmint.cli.output import without_log
 from tokenmint.cli.provider_trial import fetched
-from tokenmint.config.drafts import Published, draft, draft_of_entry, name_of, recognised
+from tokenmint.config.drafts import Published, Recognised, draft, draft_of_entry, name_of, recognised
 from tokenmint.config.entries import catalogue
 from tokenmint.config.providers import provider_from_table
 from tokenmint.model.tokens import JsonValue
@@ -43,8 +43,7 @@ def drafted(issuer: str, name: str | None, settings: Mapping[str, Any]) -> str:
         KeySetUnavailable, KeySetInvalid: its documents can't be fetched, or can't be used.
     """
     matches = recognised(issuer, catalogue())
-    certain = [match for match in matches if match.certain and len(match.values) == len(matches[0].values)]
-    if certain:
+    if certain := _certain(matches) or _certain(recognised(_with_other_end(issuer), catalogue())):
         return "\n\n".join(draft_of_entry(name or match.name, match, settings) for match in certain)
     try:
         url = HttpUrl.parse(issuer)
@@ -59,6 +58,15 @@ def drafted(issuer: str, name: str | None, settings: Mapping[str, Any]) -> str:
         document, keys = asyncio.run(_read(source))
     algorithms = frozenset(algorithm for key in keys for algorithm in key.algorithms)
     return draft(name, Published(issuer, document, algorithms, len(keys)), settings, matches)
+
+
+def _certain(matches: Sequence[Recognised]) -> list[Recognised]:
+    return [match for match in matches if match.certain and len(match.values) == len(matches[0].values)]
+
+
+def _with_other_end(issuer: str) -> str:
+    """Return an issuer with a slash at its end, or without the one that it has. An entry knows which is right."""
+    return issuer.removesuffix("/") if issuer.endswith("/") else f"{issuer}/"
 
 
 async def _read(source: KeySource) -> tuple[dict[str, JsonValue], tuple[VerificationKey, ...]]:

@@ -13,8 +13,8 @@ from tokenmint.base.files import read_bytes
 from tokenmint.base.http_url import BadUrl, HttpUrl
 from tokenmint.cli.commands import App
 from tokenmint.cli.output import Output, print_json
-from tokenmint.cli.tables import print_table
-from tokenmint.cli.times import spoken
+from tokenmint.cli.tables import Cell, print_table
+from tokenmint.cli.times import at
 from tokenmint.process.new_secrets import write_private
 
 app = App(add_completion=False, no_args_is_help=True, help="Make the keys of regions, and give up a region.")
@@ -63,7 +63,7 @@ def list_regions(config: Config = None, output: Output = "text") -> None:
     """List the other regions, and how current their keys and revocations are in this region's store."""
     from tokenmint.cli.region_records import listed
 
-    regions, now = listed(config, os.environ), time.time()
+    regions = listed(config, os.environ)
     if output == "json":
         print_json([
             {
@@ -80,9 +80,9 @@ def list_regions(config: Config = None, output: Output = "text") -> None:
     rows = []
     for one in regions:
         record = one.record
-        age, revocations, keys = "never", "never", "0"
+        age, revocations, keys = Cell("never"), Cell("never"), "0"
         if record is not None:
-            age, revocations = spoken(now - record.as_of), spoken(now - record.revocations_as_of)
+            age, revocations = at(record.as_of), at(record.revocations_as_of)
             keys = str(len(record.keys))
         rows.append((one.name, "given up" if one.given_up is not None else "", keys, age, revocations))
     print_table(("region", "state", "keys", "keys complete up to", "revocations up to"), rows, "no other regions")

@@ -201,11 +201,15 @@ def catalogue() -> Mapping[str, Entry]:
 def read_catalogue(folder: Traversable) -> Mapping[str, Entry]:
     """Return the entries of a folder by name: one for each file, `NAME.toml`, without its documentation."""
     return MappingProxyType(
-        {
-            name: Entry.model_validate(tomllib.loads(text.partition(DOCUMENTATION)[0]))
-            for name, text in entry_files(folder).items()
-        }
+        {name: _entry(name, text.partition(DOCUMENTATION)[0]) for name, text in entry_files(folder).items()}
     )
+
+
+def _entry(name: str, rules: str) -> Entry:
+    try:
+        return Entry.model_validate(tomllib.loads(rules))
+    except ValueError as error:
+        raise ValueError(f"{name}.toml: {error}") from error
 
 
 def entry_files(folder: Traversable) -> dict[str, str]:

@@ -76,6 +76,8 @@ class Rotator:
         algorithms: the configured signing algorithms.
         clock: time.
         region: the name of this region, which begins the ids of its keys; "": none.
+        may_begin: whether the first key of all may sign by itself when it is due: not in a new region that lacks the
+            state of the others.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Rotator:
         *,
         clock: Clock,
         region: str = "",
+        may_begin: Callable[[], bool] = lambda: True,
     ) -> None:
         self._signing_keys = signing_keys
         self._sources = sources
@@ -97,6 +100,7 @@ class Rotator:
         self._clock = clock
         self._schedule = signing_keys.schedule
         self._region = region
+        self._may_begin = may_begin
 
     @property
     def encryption_key_id(self) -> str:
@@ -134,6 +138,8 @@ class Rotator:
     async def _advance(self, algorithms: tuple[str, ...], fence: int) -> None:
         self._signing_keys.clocks.require()
         ring = self._signing_keys.ring
+        if not (any(map(self._signing_keys.in_use, algorithms)) or self._may_begin()):
+            return
         acknowledged = await self._signing_keys.acknowledged()
         supply = await self._make(rings.fresh_keys_needed(ring, algorithms, self._schedule, self._now(), acknowledged))
         if rings.advance(ring, self._schedule, self._now(), supply, acknowledged) is ring:

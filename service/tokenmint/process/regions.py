@@ -93,6 +93,7 @@ def copies_of(
     skew = directory.times.skew
     copies = ProfileCopies(profiles, store, near, base.clock, erasures, lambda home: home in directory.given_up, skew)
     copying = Copying(directory, lambda: copies.refused, directory.begun)
+    directory.before_first_key.append(copying.problem)
     base.readiness.require("copies of profiles", copying.problem)
     base.readiness.tell("copies of profiles", copying.detail)
     return Copies(copies, copying, ProfileFeed(store, erasures))

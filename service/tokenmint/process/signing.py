@@ -52,12 +52,13 @@ async def signing_of(base: Foundation, store: Store) -> Signing:
     base.readiness.require("store", lambda: signing_keys.loss() or signing_keys.beat_problem())
     base.readiness.tell("high-water mark", mark.problem)
     base.readiness.tell("key set", signing_keys.publication.detail)
+    regions = directory_of(base, store, signing_keys)
     rotator = Rotator(
         signing_keys, sources, settings.signer, sealer, settings.algorithms, clock=base.clock,
-        region=settings.regions.name,
+        region=settings.regions.name, may_begin=regions.may_begin if regions is not None else lambda: True,
     )  # fmt: skip
     await rotator.start()
-    fetches, regions = JwksFetchLog(store, signing_keys, base.clock), directory_of(base, store, signing_keys)
+    fetches = JwksFetchLog(store, signing_keys, base.clock)
     return Signing(signing_keys, rotator, clocks, mark, fetches, sealer, regions)
 
 

@@ -66,6 +66,8 @@ class Regions:
         self.times = times
         self._publication = publication
         self.begun = begun
+        self.before_first_key = [self.problem]
+        """Each returns why this region must not begin to sign, or ""."""
         self._records: dict[str, Record] = {}
         self._given_up: dict[str, GivenUp] = {}
 
@@ -131,6 +133,10 @@ class Regions:
             return f"this region is new, and has not heard of {', '.join(never)}: its key set would lack their keys"
         return ""
 
+    def may_begin(self) -> bool:
+        """Return whether the first key of this region may sign: it lacks nothing of the others."""
+        return not any(problem() for problem in self.before_first_key)
+
     def detail(self) -> str:
         """Return a message for operators about regions that were not heard for longer than L, or "".
 
@@ -149,7 +155,9 @@ class Regions:
     def require_serving(self) -> None:
         """Raise ``DependencyUnavailable`` if this region was given up."""
         if self.options.name in self._given_up:
-            raise DependencyUnavailable("this region does not issue tokens any more", detail=self.problem())
+            raise DependencyUnavailable(
+                "this region was given up and issues no tokens: ask another region", detail=self.problem()
+            )
 
     # --- following -----------------------------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ from typing import Final
 _BASE64: Final = re.compile(rb"[A-Za-z0-9_-]+={0,2}")
 _OPAQUE: Final = re.compile(rb"[\x21-\x7e]+")
 _BALANCER: Final = b'"arn:aws:elasticloadbalancing:'
+_QUOTES: Final = (b'"', b"'")
+_SCHEMES: Final = (b"bearer ", b"dpop ")
 NOT_ONE: Final = "the token is not a well-formed compact JWS (RFC 7515 section 3.1)"
 OPAQUE: Final = (
     "this is an opaque token, which only its provider can read: send the ID token, or have the provider issue access "
@@ -30,7 +32,11 @@ def why_not_compact(raw: bytes) -> tuple[str, str]:
     if dots == 4:
         return ENCRYPTED, ENCRYPTED
     if raw[:1] == b"{":
-        return NOT_ONE, "this is the JSON serialisation; send the compact one"
+        return NOT_ONE, "this is JSON: send a token alone, such as the text of id_token, in the compact serialisation"
+    if raw[:1] in _QUOTES:
+        return NOT_ONE, "the token is in quotes: send it without them"
+    if raw[:7].lower().startswith(_SCHEMES):
+        return NOT_ONE, "begins with the scheme of a header: send the token alone"
     if dots != 2:
         words = OPAQUE if _OPAQUE.fullmatch(raw) else NOT_ONE
         return words, f"has {dots + 1} of the three parts" if dots < 2 else f"{dots + 1} parts instead of three"

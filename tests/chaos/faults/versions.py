@@ -81,10 +81,10 @@ async def _records(scene: Scene, writing: Version) -> None:
                 scene.ledger.breaches.append((READS, str(error)))
                 return
             except grpc.aio.AioRpcError as error:
-                if error.code() not in PUT_OFF:
-                    scene.ledger.breaches.append((READS, f"{error.code().name} {error.details()}"))
-                    return
                 failed = f"{error.code().name} {error.details()}"
+                if error.code() not in PUT_OFF:
+                    scene.ledger.breaches.append((READS, f"{writing.name} to {reading.name}: {failed}"))
+                    return
             else:
                 return
         await asyncio.sleep(LOOK)

@@ -92,6 +92,23 @@ def test_a_shipped_issuer_needs_no_fetch() -> None:
     assert "CHANGE-ME" in out
 
 
+@pytest.mark.parametrize(
+    ("issuer", "line"),
+    [
+        ("https://acme.eu.auth0.com", 'domain = "acme.eu.auth0.com"'),
+        ("https://login.corp.example/realms/staff/", 'realm = "staff"'),
+        (
+            "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbCd12345/",
+            'user_pool = "eu-central-1_AbCd12345"',
+        ),
+    ],
+)
+def test_a_shipped_issuer_is_found_with_or_without_the_slash_at_its_end(issuer: str, line: str) -> None:
+    status, out, err = add(issuer)
+    assert (status, err) == (0, "")
+    assert line in out
+
+
 def test_a_shipped_issuer_keeps_the_settings_of_its_fetches(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").touch()
     place = "http://proxy.example:3128"

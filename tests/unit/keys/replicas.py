@@ -1,6 +1,7 @@
 """Replicas of one ring in one process, on a real store."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,7 @@ class Machine:
         mark: str = "mark.json",
         source: KeySource | None = None,
         own_clock: Clock | None = None,
+        may_begin: Callable[[], bool] = lambda: True,
         **schedule: float,
     ) -> Replica:
         number = next(self._count)
@@ -69,5 +71,5 @@ class Machine:
         ring = RingStore(self._store)
         signing_keys = SigningKeys(ring, sources, timing, kept, clocks=clocks, clock=clock, replica=f"replica-{number}")
         name = source.name if source is not None else local.name
-        rotator = Rotator(signing_keys, sources, name, sealer, algorithms, clock=clock)
+        rotator = Rotator(signing_keys, sources, name, sealer, algorithms, clock=clock, may_begin=may_begin)
         return Replica(signing_keys, rotator, kept)

@@ -58,6 +58,30 @@ async def test_a_key_that_a_replica_does_not_publish_yet_can_not_be_forced(machi
     assert (await here.rotator.rotate(None, force=True)).active
 
 
+async def test_the_first_key_of_a_region_waits_until_it_may_begin_and_later_ones_do_not(
+    machine: Machine, clock: FakeClock
+) -> None:
+    complete: list[bool] = []
+    replica = machine.replica(may_begin=lambda: bool(complete), region_lag=100.0)
+    await replica.start()
+
+    async def after_publication() -> None:
+        clock.advance(replica.signing_keys.schedule.ahead + 1)
+        await replica.signing_keys.refresh()
+        await replica.rotator.tick()
+
+    await after_publication()
+    with pytest.raises(SignerUnavailable):
+        replica.signs_with()
+    complete.append(True)
+    await replica.rotator.tick()
+    first = replica.signs_with()
+    complete.clear()
+    clock.advance(replica.signing_keys.schedule.rotation_interval)
+    await after_publication()
+    assert replica.signs_with() != first
+
+
 async def test_an_algorithm_that_is_not_configured_is_refused(machine: Machine) -> None:
     replica = machine.replica()
     await replica.start()

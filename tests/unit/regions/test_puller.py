@@ -100,7 +100,7 @@ class World:
         return [one for _, raw in (await self.log.after("0-0")).entries if (one := parse(raw)) is not None]
 
 
-def world(store: Store, clock: FakeClock, *, most: int = 1000, holder: str = "one") -> World:
+def world(store: Store, clock: FakeClock, *, most: int = 1000, holder: str = "one", begun: bool = True) -> World:
     """Return a region that pulls from another."""
     page = RevocationPage(7, (), "0-0", more=False)
     other = Other(clock, Document("eu", "ring", 3, clock.now(), 3600.0, (key(), key()), {}, (), page))
@@ -111,7 +111,7 @@ def world(store: Store, clock: FakeClock, *, most: int = 1000, holder: str = "on
     )  # fmt: skip
     publication = Publication(Schedule())
     times = Times(clock.now, 10.0, 60.0, 86400.0, lambda: LONGEST)
-    regions = Regions(RegionStore(store), options, publication, times, lambda: True)
+    regions = Regions(RegionStore(store), options, publication, times, lambda: begun)
     log = RevocationLog(store, Reach(clock.now, lambda: LONGEST), most=most)
     parts = PullParts(regions, ISSUER, other, log, clock, lambda: "", holder)
     return World(other, regions, log, RegionPuller(options.others["eu"], parts), clock, publication)
@@ -131,6 +131,17 @@ async def test_keys_are_in_the_store_and_published(store: Store, clock: FakeCloc
     await again.regions.refresh()
     assert {one["kid"] for one in again.publication.current(clock.now()).keys} == ids
     assert again.regions.ages() == {"eu": 0.0}
+
+
+async def test_a_new_region_begins_to_sign_once_it_has_heard_of_the_others_and_lacks_nothing_else(
+    store: Store, clock: FakeClock
+) -> None:
+    us = world(store, clock, begun=False)
+    assert not us.regions.may_begin()
+    await us.puller.pull()
+    assert us.regions.may_begin()
+    us.regions.before_first_key.append(lambda: "profiles were not copied")
+    assert not us.regions.may_begin()
 
 
 async def test_revocations_are_taken_over_page_by_page_and_never_twice(store: Store, clock: FakeClock) -> None:

@@ -243,6 +243,23 @@ def test_what_is_no_jws_is_named_without_repeating_it(token: str, words: str) ->
     assert not any(part in refused.value.message for part in token.split(".") if len(part) > 3)
 
 
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (f'"{HEADER}.{PAYLOAD}.AA"', "in quotes"),
+        (f"'{HEADER}.{PAYLOAD}.AA'", "in quotes"),
+        (f"Bearer {HEADER}.{PAYLOAD}.AA", "the scheme of a header"),
+        (f"dpop {HEADER}.{PAYLOAD}.AA", "the scheme of a header"),
+        (f'{{"id_token": "{HEADER}.{PAYLOAD}.AA"}}', "such as the text of id_token"),
+        ('{"payload":"","signatures":[]}', "in the compact serialisation"),
+    ],
+)
+def test_a_token_with_more_around_it_is_named_for_operators(raw: str, words: str) -> None:
+    message, detail = why_not_compact(raw.encode())
+    assert message == NOT_ONE
+    assert words in detail
+
+
 @given(st.binary(max_size=300))
 def test_any_text_that_is_no_jws_gets_one_of_the_known_explanations(raw: bytes) -> None:
     message, detail = why_not_compact(raw)

@@ -16,6 +16,7 @@ from tests.rig import DEADLINE, OPEN_AUDIENCE, Rig, Serve
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 UNITS = {
+    "a look at shared rate limits": ("parts.limiter", "_unit"),
     "audit shards": ("parts.audit._exchanges", "drop_outdated"),
     "audit stream": ("parts.store", "append"),
     "files": ("parts.verifiers.fetch", "files"),

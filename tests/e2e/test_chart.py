@@ -31,6 +31,7 @@ LATER = {
     "tokenmint_signals_total", "tokenmint_status_lists", "tokenmint_status_list_names",
     "tokenmint_status_lists_age_seconds", "tokenmint_region_keys_age_seconds",
     "tokenmint_region_revocations_age_seconds", "tokenmint_region_profiles_age_seconds",
+    "tokenmint_region_profiles_refused_total",
 }  # fmt: skip
 """Metrics without a sample in a service without TLS, signals, status lists and other regions, whose limits nobody met:
 their description is enough."""

@@ -14,7 +14,7 @@ from tests import plain_http
 from tests.fakes import FakeClock
 from tests.http2 import connected
 from tests.issuer import Issuer
-from tests.polling import pause
+from tests.polling import pause, until
 from tests.rig import AUDIENCE, LEGACY_AUDIENCE, OPEN_AUDIENCE, Rig, Serve, refusal
 from tests.sockets import hang_up
 
@@ -66,10 +66,14 @@ class House:
             await asyncio.wait_for(self._waiting.acquire(), PATIENCE)
 
     async def empty(self) -> None:
-        """Let the calls go on, and see that each is answered."""
+        """Let the calls go on, see that each is answered, and wait until none has a place: an answer comes first."""
         self._open.set()
         for call in self._calls:
             assert (await call).token
+        await until(self._is_empty)
+
+    async def _is_empty(self) -> bool:
+        return self._rig.base.capacity.in_flight == 0
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ if ARGV[6] ~= '' then
 end
 local current = redis.call('GET', KEYS[1])
 if (current or '') ~= ARGV[1] then return 0 end
+for i = 2, #KEYS do redis.call('XLEN', KEYS[i]) end -- fails for another type before anything is changed
 if ARGV[5] ~= '' then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[5]) else redis.call('SET', KEYS[1], ARGV[2]) end
 if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 for i = 2, #KEYS do redis.call('XADD', KEYS[i], 'MAXLEN', '~', ARGV[7], '*', 'event', ARGV[8]) end
@@ -29,6 +30,7 @@ return value and 1 or 0
 SWAP_MANY: Final = """
 local made, streams = {}, tonumber(ARGV[#ARGV])
 local count = #KEYS - streams
+for at = count + 1, #KEYS do redis.call('XLEN', KEYS[at]) end -- as in SWAP
 for i = 1, count do
     local key, new = KEYS[i], ARGV[2 * i]
     local current = redis.pcall('GET', key)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tokenmint.base.errors import CorruptRecord
 from tokenmint.storage import streams
 from tokenmint.storage.feed import Feed
 from tokenmint.storage.redis import Store
@@ -49,3 +50,15 @@ async def test_the_streams_keep_about_the_newest_changes(store: Store, most: int
         await store.swap_many([(f"a:{number}", b"x", None) for number in range(100)])
     for key in FEED.streams:
         assert await store.server.client.xlen(f"{store.prefix}{key}") <= 300
+
+
+@pytest.mark.parametrize("stream", ["urgent", "all"])
+async def test_a_stream_of_another_type_keeps_a_change_from_being_made(store: Store, stream: str) -> None:
+    """So "nothing was changed" is true of the failure, and no change is missing in the streams."""
+    store.note_changes(FEED)
+    await store.server.client.set(store.prefix + stream, b"text")
+    with pytest.raises(CorruptRecord):
+        await store.swap("a:1", None, b"end")
+    with pytest.raises(CorruptRecord):
+        await store.swap_many([("a:2", None, b"end"), ("c:1", None, b"value")])
+    assert await store.get_many(["a:1", "a:2", "c:1"]) == [None, None, None]

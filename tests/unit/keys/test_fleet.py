@@ -142,3 +142,26 @@ def test_without_compare_and_swap_the_second_change_undoes_the_first_and_that_is
     with pytest.raises(AssertionError) as noticed:
         history(broken(COMPARE_AND_SWAP=False))
     assert noticed.traceback[-1].name == Fleet.what_was_answered_for_is_overwritten_by_nobody.__name__
+
+
+def test_a_key_that_signed_is_published_for_its_tokens_also_if_a_lost_history_comes_back() -> None:
+    """Another prepared key takes its place in the restored ring, and the first replica to merge never saw it sign."""
+    fleet = broken()()
+    fleet.start()
+    fleet.revoke(ends=False, index=0, which=0, with_prepared=False)
+    fleet.crash(index=0)
+    fleet.the_store_goes_back(back=1)
+    fleet.quiet(fetched=0, racing=False, signer=0, steps=26)
+    fleet.rotate(force=False, index=2)
+    signing = fleet.replicas[2].held
+    assert fleet.lost
+    assert signing is not None
+    signed = signing.only(ALGORITHM, KeyState.ACTIVE)
+    assert signed is not None
+    fleet.the_store_goes_back(back=2)
+    fleet.quiet(fetched=0, racing=False, signer=0, steps=1)
+    ring = fleet.world.ring
+    kept = ring.find(signed.key_id) if ring is not None else None
+    assert kept is not None
+    assert kept.state is KeyState.RETIRING
+    fleet.everything_holds()

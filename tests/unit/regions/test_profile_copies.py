@@ -1,13 +1,11 @@
 """Copies of other regions' profiles: only a home changes its own records, and no copy goes back."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.fakes import FakeClock
-from tests.unit.regions.profiles_world import Place, World, make_world
+from tests.unit.regions.profiles_world import Place, World
 
 from tokenmint.base.errors import WrongState
 from tokenmint.exchange.mass_revocation import MassRevocation
@@ -26,22 +24,6 @@ from tokenmint.revocation.entries import Kind, parse
 
 X, Y = Identity("idp", "x"), Identity("idp", "y")
 ADA = Profile("ada", (X,), roles=("clerk",))
-
-
-@pytest.fixture
-async def world(redis_url: str, redis_prefix: str, clock: FakeClock) -> AsyncIterator[World]:
-    async with AsyncExitStack() as closing:
-        yield await make_world(redis_url, redis_prefix, clock, closing, "eu", "us", "ap")
-
-
-@pytest.fixture
-def eu(world: World) -> Place:
-    return world.places["eu"]
-
-
-@pytest.fixture
-def us(world: World) -> Place:
-    return world.places["us"]
 
 
 async def told(us: Place, *records: bytes, erased: tuple[str, ...] = (), home: str = "eu") -> int:

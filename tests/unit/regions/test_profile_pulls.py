@@ -1,6 +1,5 @@
 """Pulls of profiles: ends first, pages, gaps, and documents that are not accepted."""
 
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -23,22 +22,6 @@ from tokenmint.regions.profile_puller import COPIED_PAGES, REFRESH
 
 X = Identity("idp", "x")
 ADA = Profile("ada", (X,), roles=("clerk",))
-
-
-@pytest.fixture
-async def world(redis_url: str, redis_prefix: str, clock: FakeClock) -> AsyncIterator[World]:
-    async with AsyncExitStack() as closing:
-        yield await make_world(redis_url, redis_prefix, clock, closing, "eu", "us", "ap")
-
-
-@pytest.fixture
-def eu(world: World) -> Place:
-    return world.places["eu"]
-
-
-@pytest.fixture
-def us(world: World) -> Place:
-    return world.places["us"]
 
 
 async def test_ends_are_asked_for_before_anything_else(world: World, eu: Place) -> None:

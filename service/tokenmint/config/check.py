@@ -14,6 +14,7 @@ from tokenmint.base.key_path import key_path
 from tokenmint.config import relying_parties
 from tokenmint.config.audiences import audiences_of
 from tokenmint.config.callers import CallerRules
+from tokenmint.config.entries import TOKEN_TYPES
 from tokenmint.config.gateways import problems_of_gateways
 from tokenmint.config.keys import KeyRules
 from tokenmint.config.listeners import problems_of_listeners, resolved
@@ -28,15 +29,14 @@ from tokenmint.config.tracing import tracing_options
 from tokenmint.firebase.clients import EMULATOR
 from tokenmint.formats.table import Formats
 from tokenmint.keys import high_water_mark as mark
-from tokenmint.model.drafts import DRAFTS, IDENTITY_ASSERTION
+from tokenmint.model.drafts import DRAFTS, OF_TYPE, needed
 from tokenmint.model.policy import Audience
 from tokenmint.model.proxies import Proxy
 from tokenmint.model.secret import shown
-from tokenmint.model.tokens import ID_JAG
 from tokenmint.policy.grant import Policy
 from tokenmint.verification.key_file import SETTING, at_hand
 from tokenmint.verification.provider import Provider
-from tokenmint.verification.selection import disjoint, grants_disjoint
+from tokenmint.verification.selection import disjoint, grants_disjoint, mistakes_grants
 
 _PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file", "bearer_token_file")
 SHARD_EVENTS: Final = 1000
@@ -215,20 +215,27 @@ def _problems_of_providers(judged: Mapping[str, Judged], issuer: str, own_trust_
                 )
             elif not grants_disjoint(outcome.provider, other, issuer):
                 yield (
-                    f"{key_path('providers', name)}.token_types: has id_jag, as {key_path('providers', other.name)} "
-                    "with the same issuer. The audience of every ID-JAG is tokenmint's issuer, so nothing "
-                    "distinguishes theirs: let one of the two have id_jag, or set where = { CLAIM = VALUE } in both, "
-                    "with the same claim and different values"
+                    f"{key_path('providers', name)}.token_types: has the grants of {key_path('providers', other.name)} "
+                    "with the same issuer. The audience of every ID-JAG and of every jwt_grant is tokenmint's issuer, "
+                    "so nothing distinguishes theirs: let one of the two have them, and none its issuer as an "
+                    "audience, or set where = { CLAIM = VALUE } in both, with the same claim and different values"
                 )
+        if mistakes_grants(outcome.provider, issuer):
+            yield (
+                f"{key_path('providers', name)}.token_types: has jwt_grant and other kinds, and tokenmint's issuer is "
+                "one of its audiences, so nothing tells its grants from its other tokens: give the others another "
+                "audience, or leave jwt_grant out"
+            )
         before.append(outcome.provider)
 
 
 def _problems_of_grants(file: File, judged: Mapping[str, Judged]) -> Iterator[str]:
-    if IDENTITY_ASSERTION in file.oauth.drafts:
-        return
-    for name, outcome in judged.items():
-        if outcome.provider is not None and ID_JAG in outcome.provider.token_types:
-            yield f"{key_path('providers', name)}.token_types: id_jag needs oauth.drafts to have {IDENTITY_ASSERTION}"
+    for kind in ("id_jag", "jwt_grant"):
+        draft = OF_TYPE[TOKEN_TYPES[kind]]
+        for name, outcome in judged.items():
+            named = outcome.provider is not None and TOKEN_TYPES[kind] in outcome.provider.token_types
+            if named and draft not in file.oauth.drafts:
+                yield f"{key_path('providers', name)}.token_types: {kind} {needed(draft)}"
 
 
 def _problems_of_policy(

@@ -52,6 +52,7 @@ class IdJagFormat(Format):
         carries_binding=True,
         carries_scopes=True,
         fixed_lifetime=LIFETIME,
+        ends_with_parent=True,
         title="ID-JAGs",
     )
     table = IdJagTable

@@ -53,6 +53,7 @@ class JwtGrantFormat(Format):
         carries_binding=True,
         carries_scopes=True,
         fixed_lifetime=LIFETIME,
+        ends_with_parent=True,
         title="JWT authorization grants",
     )
     table = JwtGrantTable

@@ -9,6 +9,9 @@ JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, J
 ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105  # RFC 8693 section 3
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 JWT = "urn:ietf:params:oauth:token-type:jwt"
+REFRESH_TOKEN = "urn:ietf:params:oauth:token-type:refresh_token"  # noqa: S105
+"""A reference token of ours that its client exchanges for an ID-JAG (draft-ietf-oauth-identity-assertion-authz-grant
+section 4.3.2)."""
 ID_JAG = "urn:ietf:params:oauth:token-type:id-jag"
 """An identity assertion authorization grant (draft-ietf-oauth-identity-assertion-authz-grant section 3)."""
 ID_JAG_TYP = "oauth-id-jag+jwt"

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from tokenmint.base.errors import FormatDenied, TokenDenied
 from tokenmint.base.foreign_text import quoted
+from tokenmint.model.drafts import IDENTITY_ASSERTION, needed
 from tokenmint.model.policy import Actor, ActorRules, Audience, Client, ExchangeRequest
-from tokenmint.model.tokens import GRANTS, ID_JAG, JsonValue, VerifiedToken
+from tokenmint.model.tokens import GRANTS, ID_JAG, REFRESH_TOKEN, JsonValue, VerifiedToken
 from tokenmint.policy.compile import ClaimSource
 
 
@@ -35,12 +36,19 @@ def allowed_scopes(
 
 
 def check_grant(audience: Audience, request: ExchangeRequest) -> None:
-    """Raise ``FormatDenied`` if a request has a grant for anything else than an access token (section 4.4 of the draft
-    of ID-JAGs). A user's identity that was asserted to us is not asserted to others, and begins no transaction.
+    """Raise ``FormatDenied`` if the subject token is of a kind that this audience never takes.
+
+    A grant is for access tokens (section 4.4 of the draft of ID-JAGs): a user's identity that was asserted to us is not
+    asserted to others, and begins no transaction. A refresh token is for ID-JAGs (section 4.3).
     """
     if request.subject_token_type in GRANTS and not audience.format.gives_access:
         named = "an ID-JAG" if request.subject_token_type == ID_JAG else "an assertion"
         raise FormatDenied(f"{named} is a grant for access tokens, and this audience has {audience.format.title}")
+    if request.subject_token_type == REFRESH_TOKEN and ID_JAG not in audience.format.token_types:
+        raise FormatDenied(
+            f"a refresh token is exchanged for ID-JAGs, which {needed(IDENTITY_ASSERTION)}, and this audience has "
+            f"{audience.format.title}"
+        )
 
 
 def check_holder(verified: VerifiedToken, client: Client) -> None:

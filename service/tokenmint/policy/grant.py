@@ -29,7 +29,7 @@ from tokenmint.model.policy import (
 )
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import GRANTS, SELF_ISSUED, JsonValue, VerifiedToken
+from tokenmint.model.tokens import GRANTS, REFRESH_TOKEN, SELF_ISSUED, JsonValue, VerifiedToken
 from tokenmint.policy import conditions, delegation, mapping, transactions
 from tokenmint.policy.acting import allowed_scopes, check_grant, check_holder, scopes_of_grant
 from tokenmint.policy.compile import ClaimSource, compile_rules
@@ -148,10 +148,12 @@ class Policy:
         bound to.
 
         Raises:
-            ReexchangeDenied: it was issued to another client, for an audience that ``client`` does not serve.
+            ReexchangeDenied: it was issued to another client, for an audience that ``client`` does not serve; or to
+            another client, and is sent as a refresh token.
             PossessionNotProved: it is bound to a key that the caller has not proved.
         """
-        if not knows(client, issued):
+        own = request.subject_token_type != REFRESH_TOKEN or client.client_id == issued.client_id
+        if not own or not knows(client, issued):
             raise ReexchangeDenied(
                 "the token was issued to another client, for an audience that the caller does not serve",
                 detail=f"client {client.client_id!r}, token of {quoted(issued.client_id)} "
@@ -362,7 +364,7 @@ def _within(
     if wider:
         raise ScopeDenied(f"the subject token has no such scope: {listed(wider)}")
     if expires_at > issued.expires_at:
-        fixed = audience.format.fixed_lifetime is not None and audience.format.transaction is None
+        fixed = audience.format.fixed_lifetime is not None and not audience.format.ends_with_parent
         if request.lifetime is not None or fixed:
             raise LifetimeDenied("the subject token expires earlier, and the new token can't outlive it")
         expires_at = issued.expires_at

@@ -150,8 +150,11 @@ def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) 
     if token_type == JWT and JWT not in provider.token_types:
         token_type = _kind_of_jwt(provider)
     if token_type not in provider.token_types:
-        draft = f", which {needed(OF_TYPE[token_type])}" if token_type in OF_TYPE else ""
-        raise UnsupportedTokenType(detail=f"the token_types of {provider.name} do not list {token_type}{draft}")
+        draft = OF_TYPE.get(token_type)
+        raise UnsupportedTokenType(
+            f"this provider's token_types do not list {token_type}, which {needed(draft)}" if draft else None,
+            detail=f"the token_types of {provider.name} do not list {token_type}",
+        )
     accepted = _ID_TOKEN_TYPES | ({"jose"} if provider.trust_domain is not None else frozenset())
     if token_type == ACCESS_TOKEN:
         accepted = _ACCESS_TOKEN_TYPES | (_ID_TOKEN_TYPES if provider.untyped_access_tokens else frozenset())

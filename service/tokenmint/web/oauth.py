@@ -29,11 +29,17 @@ from tokenmint.base.errors import (
 from tokenmint.base.tasks import ENDING
 from tokenmint.base.token_errors import MalformedToken
 from tokenmint.base.trace_context import TRACEPARENT, TRACESTATE, context_of
-from tokenmint.model.drafts import IDENTITY_ASSERTION, IDENTITY_CHAINING, SPIFFE_CLIENT_AUTH, TRANSACTION_TOKENS, needed
+from tokenmint.model.drafts import (
+    IDENTITY_ASSERTION,
+    IDENTITY_CHAINING,
+    SPIFFE_CLIENT_AUTH,
+    TRANSACTION_TOKENS,
+    needed,
+)
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Binding, ExchangeRequest, JsonObject
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP, JWT, JWT_GRANT, TXN_TOKEN
+from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP, JWT, JWT_GRANT, REFRESH_TOKEN, TXN_TOKEN
 from tokenmint.policy.targets import ONE_TARGET
 from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
 from tokenmint.verification.jwk import ALGORITHMS
@@ -241,7 +247,7 @@ def exchange_request(form: Form, possession: Binding, *, transactions: bool = Fa
     subject_type, actor_type = single(form, "subject_token_type"), single(form, "actor_token_type")
     violations.token("subject_token", len(subject_token.encode()))
     expected = f"expected one of {', '.join(SUBJECT_TOKEN_TYPES)}"
-    subject_types = ("", *SUBJECT_TOKEN_TYPES, *((TXN_TOKEN,) if transactions else ()))
+    subject_types = ("", *SUBJECT_TOKEN_TYPES, REFRESH_TOKEN, *((TXN_TOKEN,) if transactions else ()))
     violations.check("subject_token_type", expected + _of_a_draft(subject_type), holds=subject_type in subject_types)
     violations.check("actor_token", f"at most {MOST_TOKEN} bytes", holds=len(actor_token.encode()) <= MOST_TOKEN)
     if actor_token or actor_type:

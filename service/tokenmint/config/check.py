@@ -23,6 +23,7 @@ from tokenmint.config.proxies import shared_proxy
 from tokenmint.config.regions import region_options
 from tokenmint.config.settings import Settings, issuer_of
 from tokenmint.config.store import store_options
+from tokenmint.config.subject_audiences import uncompared_audiences
 from tokenmint.config.suggestions import did_you_mean
 from tokenmint.config.tables import File
 from tokenmint.config.tracing import tracing_options
@@ -99,13 +100,13 @@ def check(
         firebase_emulator=development and bool(environ.get(EMULATOR)),
         reflection=file.reflection,
         channelz=file.channelz,
-        providers=MappingProxyType({name: done.provider for name, done in judged.items() if done.provider is not None}),
+        providers=MappingProxyType(_providers(judged)),
         audiences=MappingProxyType(audiences),
         formats=formats,
         clients=MappingProxyType(callers.clients()),
         operators=MappingProxyType(callers.operators()),
         assertions=MappingProxyType(callers.assertions),
-        warnings=(*_warnings(file, base), *_unused_keys(judged, callers.assertions), *doubts),
+        warnings=(*_warnings(file, base, audiences, judged), *_unused_keys(judged, callers.assertions), *doubts),
     ), problems
 
 
@@ -269,7 +270,12 @@ def _problems_of_signers(file: File, base: Path) -> Iterator[str]:
             yield "keys.aws_kms.endpoint_url: expected https (http on loopback only)"
 
 
-def _warnings(file: File, base: Path) -> Iterator[str]:
+def _providers(judged: Mapping[str, Judged]) -> dict[str, Provider]:
+    return {name: done.provider for name, done in judged.items() if done.provider is not None}
+
+
+def _warnings(file: File, base: Path, audiences: Mapping[str, Audience], judged: Mapping[str, Judged]) -> Iterator[str]:
+    yield from uncompared_audiences(audiences, _providers(judged))
     names: Iterable[str | None] = (file.keys.encryption_key_file, *file.keys.other_encryption_key_files)
     for name in filter(None, names):
         path = base / name
@@ -286,8 +292,7 @@ def _warnings(file: File, base: Path) -> Iterator[str]:
 
 
 def _unused_keys(judged: Mapping[str, Judged], assertions: Mapping[str, Provider]) -> Iterator[str]:
-    providers = {name: outcome.provider for name, outcome in judged.items() if outcome.provider is not None}
-    for section, made in (("providers", providers), ("clients", assertions)):
+    for section, made in (("providers", _providers(judged)), ("clients", assertions)):
         for name, provider in made.items():
             source = provider.key_source
             key = "jwks" if source.file is None else SETTING

@@ -239,6 +239,15 @@ REQUESTS = {
         f"{TE}&scope=tools.list&subject_token={{access}}&subject_token_type={ACCESS}&audience={URL}",
         "gateway", scope="tools.list",
     ),
+    # RFC 6749 section 3.1: a parameter without a value is one that was left out
+    "any client, empty values": Recorded(
+        f"{TE}&subject_token={{user}}&subject_token_type=&audience=&resource=&scope=&actor_token=&actor_token_type="
+        "&requested_token_type=", "spring",
+    ),
+    "any client, an empty type without a default": Recorded(
+        f"{TE}&subject_token={{user}}&subject_token_type=&audience={URL}", "gateway", 400,
+        ("invalid_request", "INVALID_REQUEST"),
+    ),
     "authlib, without a type": Recorded(f"{TE}&subject_token={{user}}", "spring"),
     # genericTokenEndpointRequest: the grant type comes last, with a charset
     "oauth4webapi": Recorded(

@@ -77,7 +77,7 @@ test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (ne
 	fi
 	@$(BIN)/python -m pytest -q -rs tests/interop
 
-test-sts: $(READY) ## Clients of other projects, unchanged, against real services: a table client × flow (needs Go, Node, Java, Maven)
+test-sts: $(READY) ## Clients of other projects, unchanged, against real services: a table client × flow, and one of kinds of JWT × places (needs Go, Node, Java, Maven)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/interop.txt
 	@PYTHONPATH=service:.:clients/python/src $(BIN)/python -m tests.sts $(PARTS)
 

@@ -33,11 +33,12 @@ func presented(values []string, takesDPoP bool) (token string, isDPoP bool, err 
 	if len(values) == 0 {
 		return "", false, ErrNoToken
 	}
-	scheme, token, _ := strings.Cut(strings.TrimSpace(values[0]), " ")
-	token, isDPoP = strings.TrimSpace(token), takesDPoP && strings.EqualFold(scheme, "DPoP")
-	known := isDPoP || strings.EqualFold(scheme, "Bearer")
+	scheme, token, _ := strings.Cut(strings.Trim(values[0], " \t"), " ")
+	bearer, dpop := strings.EqualFold(scheme, "Bearer"), strings.EqualFold(scheme, "DPoP")
+	token, isDPoP = strings.Trim(token, " \t"), takesDPoP && dpop
+	known := isDPoP || bearer
 	// Gateways join repeated headers by a comma, which no token has in it.
-	if len(values) > 1 || (known && strings.Contains(token, ",")) {
+	if len(values) > 1 || ((bearer || dpop) && strings.Contains(token, ",")) {
 		return "", isDPoP, refused(InvalidRequest, "there is more than one Authorization header")
 	}
 	if !known || token == "" {

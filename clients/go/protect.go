@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -57,14 +58,19 @@ func (v *Verifier) authenticate(ctx context.Context, values, scopes []string) (c
 	if err != nil {
 		return nil, err
 	}
-	if !claims.HasScopes(scopes...) {
-		return nil, missingScope(scopes)
+	if err := missingScopes(claims, scopes); err != nil {
+		return nil, err
 	}
 	return context.WithValue(ctx, claimsKey{}, claims), nil
 }
 
-func missingScope(scopes []string) *Error {
-	return refused(ScopeDenied, "the token lacks a scope of: "+strings.Join(scopes, " "))
+// missingScopes returns an error that names the scopes that a call needs and its token does not have.
+func missingScopes(claims *Claims, scopes []string) error {
+	missing := slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return claims.HasScopes(scope) })
+	if len(missing) == 0 {
+		return nil
+	}
+	return refused(ScopeDenied, "missing scopes: "+strings.Join(missing, " "))
 }
 
 // Middleware lets requests with a good token, which grants all of scopes, through to next; [ClaimsFromContext] tells what it

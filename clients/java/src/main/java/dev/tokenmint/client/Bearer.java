@@ -39,8 +39,9 @@ final class Bearer {
     }
 
     static VerifiedToken require(VerifiedToken token, Collection<String> scopes) {
-        if (!token.hasScopes(scopes)) {
-            throw new VerificationException(SCOPE_DENIED, "the token lacks a scope of: " + String.join(" ", scopes));
+        List<String> missing = scopes.stream().filter(scope -> !token.hasScopes(List.of(scope))).toList();
+        if (!missing.isEmpty()) {
+            throw new VerificationException(SCOPE_DENIED, "missing scopes: " + String.join(" ", missing));
         }
         return token;
     }

@@ -68,7 +68,7 @@ test-vectors: $(READY) ## Against test vectors from outside (TOKENMINT_VECTORS n
 
 fuzz: $(READY) ## Fuzz with coverage guidance for MINUTES (default 10) in all
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/fuzz.txt
-	@$(BIN)/python tests/fuzz/fuzz.py --minutes $(MINUTES) 2>/dev/null
+	@PYTHONPATH=service:.:clients/python/src $(BIN)/python -m tests.fuzz.fuzz --minutes $(MINUTES) 2>/dev/null
 
 test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (needs Node)
 	@if command -v npm >/dev/null; then \
@@ -77,7 +77,7 @@ test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (ne
 	fi
 	@$(BIN)/python -m pytest -q -rs tests/interop
 
-test-sts: $(READY) ## Clients of other projects, unchanged, against real services: a table client × flow (needs Go, Node, Java, Maven)
+test-sts: $(READY) ## Clients of other projects, unchanged, against real services: a table client × flow, and one of kinds of JWT × places (needs Go, Node, Java, Maven)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/interop.txt
 	@PYTHONPATH=service:.:clients/python/src $(BIN)/python -m tests.sts $(PARTS)
 

@@ -86,7 +86,7 @@ func (k *keySet) find(ctx context.Context, keyID, algorithm string) (*jose.JSONW
 		return nil, refused(UnknownKey, "the token's key is not in the key set")
 	}
 	if key.Algorithm != algorithm {
-		return nil, refused(AlgorithmNotAllowed, "the token's algorithm is not that of its key")
+		return nil, refused(AlgorithmNotAllowed, "the token's algorithm is not its key's")
 	}
 	return key, nil
 }

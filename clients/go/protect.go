@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -33,11 +34,12 @@ func presented(values []string, takesDPoP bool) (token string, isDPoP bool, err 
 	if len(values) == 0 {
 		return "", false, ErrNoToken
 	}
-	scheme, token, _ := strings.Cut(strings.TrimSpace(values[0]), " ")
-	token, isDPoP = strings.TrimSpace(token), takesDPoP && strings.EqualFold(scheme, "DPoP")
-	known := isDPoP || strings.EqualFold(scheme, "Bearer")
+	scheme, token, _ := strings.Cut(strings.Trim(values[0], " \t"), " ")
+	bearer, dpop := strings.EqualFold(scheme, "Bearer"), strings.EqualFold(scheme, "DPoP")
+	token, isDPoP = strings.Trim(token, " \t"), takesDPoP && dpop
+	known := isDPoP || bearer
 	// Gateways join repeated headers by a comma, which no token has in it.
-	if len(values) > 1 || (known && strings.Contains(token, ",")) {
+	if len(values) > 1 || ((bearer || dpop) && strings.Contains(token, ",")) {
 		return "", isDPoP, refused(InvalidRequest, "there is more than one Authorization header")
 	}
 	if !known || token == "" {
@@ -56,14 +58,19 @@ func (v *Verifier) authenticate(ctx context.Context, values, scopes []string) (c
 	if err != nil {
 		return nil, err
 	}
-	if !claims.HasScopes(scopes...) {
-		return nil, missingScope(scopes)
+	if err := missingScopes(claims, scopes); err != nil {
+		return nil, err
 	}
 	return context.WithValue(ctx, claimsKey{}, claims), nil
 }
 
-func missingScope(scopes []string) *Error {
-	return refused(ScopeDenied, "the token lacks a scope of: "+strings.Join(scopes, " "))
+// missingScopes returns an error that names the scopes that a call needs and its token does not have.
+func missingScopes(claims *Claims, scopes []string) error {
+	missing := slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return claims.HasScopes(scope) })
+	if len(missing) == 0 {
+		return nil
+	}
+	return refused(ScopeDenied, "missing scopes: "+strings.Join(missing, " "))
 }
 
 // Middleware lets requests with a good token, which grants all of scopes, through to next; [ClaimsFromContext] tells what it

@@ -196,8 +196,8 @@ func (r *Resource) authenticate(request *http.Request, scopes []string) (context
 	if err != nil {
 		return nil, isDPoP, err
 	}
-	if !claims.HasScopes(scopes...) {
-		return nil, isDPoP, missingScope(scopes)
+	if err := missingScopes(claims, scopes); err != nil {
+		return nil, isDPoP, err
 	}
 	return context.WithValue(request.Context(), claimsKey{}, claims), isDPoP, nil
 }

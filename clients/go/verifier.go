@@ -252,36 +252,45 @@ func (v *Verifier) check(text []byte) (*Claims, error) {
 	}
 	switch {
 	case read.wrong != "":
-		return nil, refused(ClaimRejected, "the token's "+read.wrong+" is missing or is of another type")
+		return nil, refused(ClaimRejected, read.wrong)
 	case issuer == "" || subject == "":
-		return nil, refused(ClaimRejected, "the token lacks iss or sub")
+		return nil, refused(ClaimRejected, lacking)
 	case issuer != v.issuer:
-		return nil, refused(UnknownIssuer, "the token is of another issuer")
+		return nil, refused(UnknownIssuer, "the token's issuer is another one")
 	case len(audiences) != 1 || audiences[0] != v.audience:
 		// One audience, as tokenmint mints them: another service that accepts the token could send it on to this one.
-		return nil, refused(WrongAudience, "the token is for another audience, or for several")
+		return nil, refused(WrongAudience, "the token was issued for another audience, or for several")
 	}
 	now := float64(v.now().UnixMilli()) / 1000
 	switch late, early := now-v.leeway.Seconds(), now+v.leeway.Seconds(); {
 	case expiry <= late:
 		return nil, refused(Expired, "the token has expired")
 	case issued > early || notBefore > early:
-		return nil, refused(NotYetValid, "the token is not valid yet")
+		return nil, refused(NotYetValid, "the token is not valid yet: compare the clocks")
 	}
 	return claims, nil
 }
 
-// claimReader reads claims of the types that they have to have; wrong is the name of one that is not.
+// lacking is said of a token without one of the claims that every token has.
+const lacking = "the token lacks iss, sub or aud"
+
+// claimReader reads claims of the types that they have to have; wrong says what is wrong with the first that is not.
 type claimReader struct {
 	raw   map[string]any
 	wrong string
+}
+
+func (r *claimReader) fail(message string) {
+	if r.wrong == "" {
+		r.wrong = message
+	}
 }
 
 func (r *claimReader) text(name string) string {
 	value, sent := r.raw[name]
 	text, ok := value.(string)
 	if sent && !ok {
-		r.wrong = name
+		r.fail("the token's " + name + " is not a text")
 	}
 	return text
 }
@@ -289,7 +298,7 @@ func (r *claimReader) text(name string) string {
 func (r *claimReader) time(name string) float64 {
 	seconds, ok := r.raw[name].(float64)
 	if !ok {
-		r.wrong = name
+		r.fail("the token's " + name + " is missing or is not a time")
 	}
 	return seconds
 }
@@ -298,7 +307,7 @@ func (r *claimReader) object(name string) map[string]any {
 	value, sent := r.raw[name]
 	object, ok := value.(map[string]any)
 	if sent && !ok {
-		r.wrong = name
+		r.fail("the token's " + name + " is not an object")
 	}
 	return object
 }
@@ -309,14 +318,11 @@ func (r *claimReader) audiences() []string {
 	}
 	list, ok := r.raw["aud"].([]any)
 	if !ok {
-		r.wrong = "aud"
+		r.fail(lacking)
 	}
 	var audiences []string
 	for _, one := range list {
-		text, ok := one.(string)
-		if !ok {
-			r.wrong = "aud"
-		}
+		text, _ := one.(string) // another type is no audience of anybody's
 		audiences = append(audiences, text)
 	}
 	return audiences

@@ -1,7 +1,8 @@
 """Coverage-guided fuzzing with atheris: on any input, only the taxonomy's errors come out.
 
-`make fuzz MINUTES=10` runs every target for its share of the time, `python tests/fuzz/fuzz.py TARGET [options]` one
-of them. What is found is kept as a file that the same command takes as an argument, and becomes a regression test.
+`make fuzz MINUTES=10` runs every target for its share of the time, `python -m tests.fuzz.fuzz TARGET [options]` one of
+them, with PYTHONPATH=.:clients/python/src. What is found is kept as a file that the same command takes as an argument,
+and becomes a regression test.
 """
 
 import asyncio
@@ -17,7 +18,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["tokenmint"]):
+with atheris.instrument_imports(include=["tokenmint", "tokenmint_client"]):
+    from tests.fuzz import sts_targets
+
     from tokenmint.admission.validation import MAX_OBJECT
     from tokenmint.base.clock import SystemClock
     from tokenmint.base.errors import ConfigurationError, CorruptRecord, InvalidRequest, TokenmintError
@@ -246,8 +249,11 @@ def spiffe_ids(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     function.__name__: function
-    for function in (parsing, key_sets, verification, claims, events, policy, messages, parameters, records, spiffe_ids)
-}
+    for function in (
+        parsing, key_sets, verification, claims, events, policy, messages, parameters, records, spiffe_ids,
+        sts_targets.resources, sts_targets.id_jags, sts_targets.assertions, sts_targets.protected_resources,
+    )
+}  # fmt: skip
 
 
 def run_all(minutes: float) -> int:
@@ -263,7 +269,7 @@ def run_all(minutes: float) -> int:
                 f"-artifact_prefix={SEEDS}/",
             ]
             outcome = subprocess.run(
-                [sys.executable, __file__, name, *options, work, str(SEEDS / name)],
+                [sys.executable, "-m", __spec__.name, name, *options, work, str(SEEDS / name)],
                 capture_output=True, text=True, check=False, timeout=seconds + 300,
             )  # fmt: skip
         executed = re.search(r"number_of_executed_units: *(\d+)", outcome.stderr)
@@ -271,7 +277,7 @@ def run_all(minutes: float) -> int:
         findings += found
         count = executed[1] if executed else "?"
         print(
-            f"{name:14} {count:>10} executions in {seconds} s   {'FOUND SOMETHING' if found else 'no finding'}",
+            f"{name:19} {count:>10} executions in {seconds} s   {'FOUND SOMETHING' if found else 'no finding'}",
             flush=True,
         )
         if found:

@@ -1,5 +1,7 @@
 """Clients of other projects, unchanged, against real services of tokenmint on loopback: a table client by flow.
 
+Before it stands the table of every kind of JWT at every place that takes one.
+
 `make test-sts` runs it. PyJWT verifies each token with the published keys, and its claims are compared. A toolchain
 that is missing is named, and fails the lane where TOKENMINT_REQUIRE_LANES is set.
 """
@@ -8,14 +10,15 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.sts import clients, gateways, ours, scenarios
+from tests.sts import clients, gateways, jwts, ours, scenarios
 from tests.sts.clients import say
 from tests.sts.table import Outcome, print_table
 from tests.sts.world import World, world
 
-PARTS = (*clients.ROWS, "scenarios", "gateways")
+PARTS = (*clients.ROWS, "scenarios", "gateways", "jwts")
 
 
 def main() -> int:
@@ -26,20 +29,32 @@ def main() -> int:
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     began = time.monotonic()
-    built = {name: fault for name, fault in clients.build_all().items() if name in parts}
+    built = clients.build_all([name for name in clients.ROWS if name in parts])
     say(f"built after {time.monotonic() - began:.0f} s")
     outcomes: list[Outcome] = []
-    with tempfile.TemporaryDirectory(prefix="tms") as temporary, world(Path(temporary)) as live:
+    with tempfile.TemporaryDirectory(prefix="tms") as temporary:
+        outcomes += of_world(Path(temporary), parts, built)
+        if "jwts" in parts:
+            outcomes += jwts.outcomes(Path(temporary))
+    say(f"ended after {time.monotonic() - began:.0f} s")
+    return 1 if print_table(outcomes) else 0
+
+
+def of_world(directory: Path, parts: Sequence[str], built: Mapping[str, str]) -> list[Outcome]:
+    """Play the parts that need the services of the lane. ``built``: by language, why a driver is not there."""
+    outcomes: list[Outcome] = []
+    if not set(parts) - {"jwts"}:
+        return outcomes
+    with world(directory) as live:
         if "scenarios" in parts:
             outcomes += scenarios.outcomes(live)
         if "gateways" in parts:
             outcomes += gateways.outcomes(live.directory)
         outcomes += of_clients(live, built)
-    say(f"ended after {time.monotonic() - began:.0f} s")
-    return 1 if print_table(outcomes) else 0
+    return outcomes
 
 
-def of_clients(live: World, built: dict[str, str]) -> list[Outcome]:
+def of_clients(live: World, built: Mapping[str, str]) -> list[Outcome]:
     """Run the drivers that are built; ``built``: by language, why one is not."""
     outcomes: list[Outcome] = []
     with clients.servers(live):

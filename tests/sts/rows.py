@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.sts.world import ORDERS
+from tests.sts.world import ORDERS, TRUST_DOMAIN
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,19 @@ NODE: Final = (
 GO: Final = (
     exchanged("x/oauth2 google/externalaccount", "token exchange"),
     exchanged("x/oauth2 clientcredentials", "token exchange", remark="its EndpointParams name the grant"),
+    Row(
+        "go-spiffe jwtsvid",
+        "validates a JWT-SVID by the bundle",
+        issuer="",
+        seen={"sub": f"spiffe://{TRUST_DOMAIN}/ada", "hint": True, "sequence": True},
+    ),
+    Row(
+        "go-spiffe jwtsvid",
+        "refuses an access token of ours",
+        issuer="",
+        refusal="token header type",
+        remark="its typ is at+jwt, which JWT-SVID section 2.3 does not allow",
+    ),
     exchanged("ToolHive (gateway)", "token exchange"),
     minted("ToolHive (gateway)"),
     granted("ToolHive (gateway)"),

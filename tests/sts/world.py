@@ -29,7 +29,7 @@ from tokenmint.v1.profile_admin_service_pb2_grpc import ProfileAdminServiceStub
 from tokenmint.v1.profile_pb2 import Identity, Profile
 
 LIMIT = 20.0  # seconds for an answer
-ORDERS = "https://orders.example"
+ORDERS, SVIDS, TRUST_DOMAIN = "https://orders.example", "https://svids.example", "home.example"
 AGENT = "system:serviceaccount:agents:planner"
 EXCHANGE, BEARER = (f"urn:ietf:params:oauth:grant-type:{name}" for name in ("token-exchange", "jwt-bearer"))
 SERVERS = ("home", "away", "mcp", "mcp_server", "authlib_server", "fastmcp_server", "msal_discovery")
@@ -82,6 +82,13 @@ unknown_scopes = "drop"
 [audiences."{orders}".actors]
 providers = ["cluster"]
 without_may_act = true
+
+[spiffe]
+trust_domain = "{domain}"
+[audiences."{svids}"]
+clients = ["web"]
+providers = ["idp"]
+[audiences."{svids}".spiffe]
 
 [clients.web]
 secrets = ["sha256:{client}"]
@@ -167,7 +174,8 @@ class World:
     def _home(self) -> str:
         servers = ("away", "mcp_server", "authlib_server", "fastmcp_server")
         text = HOME.format(
-            issuer=self.urls["home"], orders=ORDERS, idp=IDP.jwks().decode(), cluster=CLUSTER.jwks().decode(),
+            issuer=self.urls["home"], orders=ORDERS, svids=SVIDS, domain=TRUST_DOMAIN,
+            idp=IDP.jwks().decode(), cluster=CLUSTER.jwks().decode(),
             client=CLIENT.fingerprint(), keys=json.dumps({"keys": [jwk(ec_key(5), kid="c")]}),
         )  # fmt: skip
         return text + "".join(SERVER.format(issuer=self.urls[name], resource=self.resource(name)) for name in servers)
@@ -260,7 +268,8 @@ class World:
         key, other = ec_key(5), ec_key(6)
         return {
             **self.urls, "ca": str(self.path("ca.pem")), "certificate": str(self.path("tls.crt")),
-            "certificate_key": str(self.path("tls.key")), "orders": ORDERS, "secret": CLIENT.reveal(),
+            "certificate_key": str(self.path("tls.key")), "orders": ORDERS, "svids": SVIDS,
+            "trust_domain": TRUST_DOMAIN, "secret": CLIENT.reveal(),
             "user": self.user(), "access": self.access(), "agent": self.agent(), "key": _pem(key),
             "key_jwk": {**jwk(key, kid="c"), "d": _private(key)},
             "authlib_key": {**jwk(other, kid="a"), "d": _private(other)},

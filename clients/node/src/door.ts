@@ -76,11 +76,11 @@ export class Door {
   }
 
   #presented(values: readonly string[]): { token: string; isDpop: boolean } {
-    const [, scheme = "", rest = ""] = /^ *(\S*) *(.*)$/.exec(values[0] ?? "") ?? [];
+    const [, scheme = "", rest = ""] = /^[ \t]*([^ ]*)(.*)$/s.exec(values[0] ?? "") ?? [];
     const isDpop = this.#resource?.dpop === true && scheme.toLowerCase() === "dpop";
     const known = isDpop || scheme.toLowerCase() === "bearer";
-    const token = rest.trim();
-    if (values.length > 1 || (known && token.includes(","))) {
+    const token = rest.replace(/^[ \t]+|[ \t]+$/g, ""); // RFC 9110 section 5.6.3: no other space of Unicode
+    if (values.length > 1 || (/^(bearer|dpop)$/i.test(scheme) && token.includes(","))) {
       const message = "there is more than one Authorization header"; // gateways join them by a comma
       throw new Refusal(400, message, this.#challenge(isDpop, "invalid_request", message));
     }

@@ -24,10 +24,10 @@ from tokenmint.base.token_errors import TokenRejected, TokenReplayed
 from tokenmint.model.drafts import RFC7523BIS, SPIFFE_CLIENT_AUTH
 from tokenmint.model.policy import Binding, Client
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_TOKEN, JWT, VerifiedToken
+from tokenmint.model.tokens import JWT, VerifiedToken
 from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.verification.jws import parse_compact
-from tokenmint.verification.provider import Provider, audiences_of
+from tokenmint.verification.provider import Provider, audiences_of, kind_of_workloads
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.verification.verifier import Verifier
 
@@ -242,7 +242,7 @@ class ClientAuthenticator:
         """
         now = self._clock.now()
         try:
-            verified = await self._workloads.verify(token, ID_TOKEN, nonce=None, now=now)
+            verified = await self._workloads.verify(token, kind_of_workloads, nonce=None, now=now)
             check_possession(Binding(x5t_s256=certificate_sha256), bound_to(verified))
         except (TokenRejected, KeySetUnavailable, KeySetInvalid) as error:
             raise CallerUnauthenticated(detail=f"workload token: {error.reason} {error.detail}") from None
@@ -271,7 +271,7 @@ class ClientAuthenticator:
         if (provider.trust_domain is not None) is not of_svid:
             raise CallerUnauthenticated(detail="a JWT-SVID is sent as jwt-spiffe, and no other token is")
         if signed_in := sorted(SIGN_IN & verified.claims.keys()):
-            raise CallerUnauthenticated(detail=f"the assertion is a user's ID token: it has {', '.join(signed_in)}")
+            raise CallerUnauthenticated(detail=f"the assertion is of a user's sign-in: it has {', '.join(signed_in)}")
         self._check_audience(provider, verified, issuer_alone=of_svid or RFC7523BIS in self._rules.drafts)
 
     def _by_certificate(self, credentials: Credentials) -> Client | None:

@@ -176,6 +176,16 @@ def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) 
     return token_type
 
 
+def kind_of_workloads(provider: Provider) -> str:
+    """Return the kind of the tokens by which a provider's workloads prove themselves.
+
+    Most platforms give them ID tokens. Entra and others give applications access tokens alone, so they count where the
+    provider's ``token_types`` list no ID tokens.
+    """
+    is_access = ACCESS_TOKEN in provider.token_types and ID_TOKEN not in provider.token_types
+    return ACCESS_TOKEN if is_access else ID_TOKEN
+
+
 def _kind_of_jwt(provider: Provider) -> str:
     """Return the one kind of a provider's tokens without a `typ` of their own; `jwt` if there are none or two."""
     kinds = [ID_TOKEN] if ID_TOKEN in provider.token_types else []

@@ -64,7 +64,7 @@ class Verifier:
     async def verify(
         self,
         token: Secret,
-        token_type: str,
+        token_type: str | Callable[[Provider], str],
         *,
         nonce: str | None,
         now: float,
@@ -73,6 +73,7 @@ class Verifier:
     ) -> VerifiedToken:
         """Verify that ``token`` is a ``token_type`` (a URN of RFC 8693 section 3) that is valid at ``now``.
 
+        ``token_type`` may be a function that returns it for the token's provider.
         ``observe`` receives the name of each step when it begins; without ``fetch`` only present keys are used.
 
         Raises:
@@ -86,7 +87,8 @@ class Verifier:
         observe("assertion.issuer")
         provider = self._selection.provider(unverified)
         observe("assertion.kind")
-        token_type = check_kind(provider, unverified, token_type)
+        named = token_type if isinstance(token_type, str) else token_type(provider)
+        kind = check_kind(provider, unverified, named)
         observe("assertion.signature")
         signer = self.signatures.signer(fingerprint)
         signed_by = await self._check_signature(provider, unverified, signer, fetch=fetch)
@@ -96,28 +98,28 @@ class Verifier:
         observe("assertion.times")
         expires_at, issued_at = check_times(provider, claims, now)
         observe("assertion.audience")
-        if token_type in GRANTS:
-            check_grant(provider, claims, self._own_issuer, expires_at, token_type)
+        if kind in GRANTS:
+            check_grant(provider, claims, self._own_issuer, expires_at, kind)
         else:
-            check_audience(provider, claims, token_type)
+            check_audience(provider, claims, kind)
         observe("assertion.nonce")
         check_nonce(claims, nonce)
         observe("assertion.claims")
-        check_claims(provider, unverified.issuer, claims, now, token_type)
+        check_claims(provider, unverified.issuer, claims, now, kind)
         if provider.users is not None and self._users is not None and fetch:
             observe("assertion.user")
             await self._users(provider, claims)
         return VerifiedToken(
             provider=provider.name,
             issuer=unverified.issuer,
-            subject=subject(provider, claims, token_type),
-            token_type=token_type,
+            subject=subject(provider, claims, kind),
+            token_type=kind,
             claims=claims,
             issued_at=issued_at,
             expires_at=expires_at,
             fingerprint=fingerprint,
             replay_id=_replay_id(unverified),
-            single_use=provider.single_use or token_type in GRANTS,
+            single_use=provider.single_use or kind in GRANTS,
         )
 
     def provider_of(self, issuer: str) -> Provider | None:

@@ -12,6 +12,8 @@ from tokenmint_client.types import VerifiedToken
 
 RETRY_AFTER: Final = 1  # seconds after which a verifier asks for its keys again
 
+_SPACES: Final = " \t"  # RFC 9110 section 5.6.3; no other space of Unicode
+
 UNAVAILABLE: Final = "tokens can't be verified at the moment: try again"
 
 
@@ -63,15 +65,16 @@ class Door:
             Refusal: there is no token, or there are several headers.
         """
         sent = list(values)
-        scheme, _, token = sent[0].strip().partition(" ") if sent else ("", "", "")
-        scheme, token = scheme.lower(), token.strip()
-        known = scheme == "bearer" or (scheme == "dpop" and self._takes_dpop)
-        if len(sent) > 1 or (known and "," in token):
+        scheme, _, token = sent[0].strip(_SPACES).partition(" ") if sent else ("", "", "")
+        scheme, token = scheme.lower(), token.strip(_SPACES)
+        is_dpop = scheme == "dpop" and self._takes_dpop
+        known = is_dpop or scheme == "bearer"
+        if len(sent) > 1 or (scheme in ("bearer", "dpop") and "," in token):
             message = "there is more than one Authorization header"
-            raise Refusal(400, message, self._challenges(scheme == "dpop", "invalid_request", message))
+            raise Refusal(400, message, self._challenges(is_dpop, "invalid_request", message))
         if not known or not token:
             raise Refusal(401, NO_TOKEN, self._challenges(False, "", ""))
-        return Presented(token, scheme == "dpop")
+        return Presented(token, is_dpop)
 
     def possession(
         self, sent: Presented, method: str, path: str, proofs: Iterable[str], certificate: bytes | None

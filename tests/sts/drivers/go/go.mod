@@ -3,6 +3,7 @@ module tokenmint.dev/tests/sts
 go 1.26.0
 
 require (
+	github.com/spiffe/go-spiffe/v2 v2.9.0
 	github.com/stacklok/toolhive v0.47.0
 	golang.org/x/oauth2 v0.38.0
 )
@@ -39,7 +40,7 @@ require (
 	github.com/felixge/httpsnoop v1.1.0 // indirect
 	github.com/fsnotify/fsnotify v1.9.0 // indirect
 	github.com/go-jose/go-jose/v3 v3.0.5 // indirect
-	github.com/go-jose/go-jose/v4 v4.1.4 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.5 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/go-ole/go-ole v1.3.0 // indirect

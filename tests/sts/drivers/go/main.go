@@ -9,6 +9,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/spiffe/go-spiffe/v2/federation"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
 	"github.com/stacklok/toolhive/pkg/oauthproto/jwtbearer"
 	"github.com/stacklok/toolhive/pkg/oauthproto/tokenexchange"
 	"golang.org/x/oauth2"
@@ -19,14 +22,21 @@ import (
 const tokenType = "urn:ietf:params:oauth:token-type:"
 
 type world struct {
-	Home, Away, Mcp, Orders, Secret, User, Access string
+	Home, Away, Mcp, Orders, Svids, Secret, User, Access string
+	TrustDomain                                          string `json:"trust_domain"`
 }
 
 type row struct {
-	Client string `json:"client"`
-	Flow   string `json:"flow"`
-	Token  string `json:"token,omitempty"`
-	Error  string `json:"error,omitempty"`
+	Client string         `json:"client"`
+	Flow   string         `json:"flow"`
+	Token  string         `json:"token,omitempty"`
+	Seen   map[string]any `json:"seen,omitempty"`
+	Error  string         `json:"error,omitempty"`
+}
+
+func (r row) print() {
+	line, _ := json.Marshal(r)
+	fmt.Println(string(line))
 }
 
 func report(client, flow string, source oauth2.TokenSource, err error) string {
@@ -40,9 +50,32 @@ func report(client, flow string, source oauth2.TokenSource, err error) string {
 	if err != nil {
 		told.Error = err.Error()
 	}
-	line, _ := json.Marshal(told)
-	fmt.Println(string(line))
+	told.print()
 	return told.Token
+}
+
+// validate lets go-spiffe fetch the bundle of the trust domain, and validate a token with it.
+func validate(ctx context.Context, w world, flow, token string) {
+	told := row{Client: "go-spiffe jwtsvid", Flow: flow}
+	domain, err := spiffeid.TrustDomainFromString(w.TrustDomain)
+	if err == nil {
+		var svid *jwtsvid.SVID
+		bundle, fetched := federation.FetchBundle(ctx, domain, w.Home+"/.well-known/spiffe-bundle.json")
+		if err = fetched; err == nil {
+			svid, err = jwtsvid.ParseAndValidate(token, bundle, []string{w.Svids})
+		}
+		if err == nil {
+			hint, hinted := bundle.RefreshHint()
+			sequence, numbered := bundle.SequenceNumber()
+			told.Seen = map[string]any{
+				"sub": svid.ID.String(), "hint": hinted && hint > 0, "sequence": numbered && sequence > 0,
+			}
+		}
+	}
+	if err != nil {
+		told.Error = err.Error()
+	}
+	told.print()
 }
 
 func main() {
@@ -68,14 +101,24 @@ func main() {
 	})
 	report("x/oauth2 google/externalaccount", "token exchange", source, err)
 
-	config := clientcredentials.Config{
-		ClientID: "web", ClientSecret: w.Secret, TokenURL: home, Scopes: []string{"read"},
-		EndpointParams: url.Values{
-			"grant_type":    {"urn:ietf:params:oauth:grant-type:token-exchange"},
-			"subject_token": {w.User}, "subject_token_type": {tokenType + "id_token"}, "audience": {w.Orders},
-		},
+	exchanging := func(audience string, scopes ...string) *clientcredentials.Config {
+		return &clientcredentials.Config{
+			ClientID: "web", ClientSecret: w.Secret, TokenURL: home, Scopes: scopes,
+			EndpointParams: url.Values{
+				"grant_type":    {"urn:ietf:params:oauth:grant-type:token-exchange"},
+				"subject_token": {w.User}, "subject_token_type": {tokenType + "id_token"}, "audience": {audience},
+			},
+		}
 	}
-	report("x/oauth2 clientcredentials", "token exchange", config.TokenSource(ctx), nil)
+	access := report("x/oauth2 clientcredentials", "token exchange", exchanging(w.Orders, "read").TokenSource(ctx), nil)
+
+	// SPIFFE's own library, with the bundle of the trust domain that home has.
+	svid, err := exchanging(w.Svids).Token(ctx)
+	if err != nil {
+		panic(err)
+	}
+	validate(ctx, w, "validates a JWT-SVID by the bundle", svid.AccessToken)
+	validate(ctx, w, "refuses an access token of ours", access)
 
 	// ToolHive, a gateway for MCP servers: its clients for RFC 8693 and RFC 7523.
 	subject := func(token string) func() (string, error) { return func() (string, error) { return token, nil } }

@@ -20,10 +20,12 @@ final class Bearer {
 
     static Presented presented(List<String> authorizations, boolean takesDpop) {
         String sent = authorizations.isEmpty() ? "" : authorizations.get(0).strip();
-        boolean isDpop = takesDpop && isScheme("DPoP", sent);
-        boolean known = isDpop || isScheme("Bearer", sent);
+        boolean dpop = isScheme("DPoP", sent);
+        boolean bearer = isScheme("Bearer", sent);
+        boolean isDpop = takesDpop && dpop;
+        boolean known = isDpop || bearer;
         // Gateways join repeated headers by a comma, which no token has in it.
-        if (authorizations.size() > 1 || (known && sent.indexOf(',') >= 0)) {
+        if (authorizations.size() > 1 || ((bearer || dpop) && sent.indexOf(',') >= 0)) {
             throw new VerificationException(SEVERAL, "there is more than one Authorization header");
         }
         if (!known) {
@@ -37,8 +39,9 @@ final class Bearer {
     }
 
     static VerifiedToken require(VerifiedToken token, Collection<String> scopes) {
-        if (!token.hasScopes(scopes)) {
-            throw new VerificationException(SCOPE_DENIED, "the token lacks a scope of: " + String.join(" ", scopes));
+        List<String> missing = scopes.stream().filter(scope -> !token.hasScopes(List.of(scope))).toList();
+        if (!missing.isEmpty()) {
+            throw new VerificationException(SCOPE_DENIED, "missing scopes: " + String.join(" ", missing));
         }
         return token;
     }

@@ -109,7 +109,7 @@ public final class Verifier {
         JWK key = keys.find(keyId);
         JWSAlgorithm algorithm = JWSAlgorithm.parse(name);
         if (!algorithm.equals(key.getAlgorithm())) {
-            throw new VerificationException("ALGORITHM_NOT_ALLOWED", "the token's algorithm is not that of its key");
+            throw new VerificationException("ALGORITHM_NOT_ALLOWED", "the token's algorithm is not its key's");
         }
         if (!Signatures.verify(token, algorithm, key)) {
             throw new VerificationException("BAD_SIGNATURE", "the token's signature does not verify");
@@ -157,18 +157,18 @@ public final class Verifier {
                 expiresAt,
                 Collections.unmodifiableMap(claims));
         if (!issuer.equals(from)) {
-            throw new VerificationException("UNKNOWN_ISSUER", "the token is of another issuer");
+            throw new VerificationException("UNKNOWN_ISSUER", "the token's issuer is another one");
         }
         // One audience, as tokenmint mints them: another service that accepts the token could send it on to this one.
         if (!audiences.equals(List.of(audience))) {
-            throw new VerificationException("WRONG_AUDIENCE", "the token is for another audience, or for several");
+            throw new VerificationException("WRONG_AUDIENCE", "the token was issued for another audience, or for several");
         }
         Instant now = clock.instant();
         if (!expiresAt.isAfter(now.minus(leeway))) {
             throw new VerificationException("EXPIRED", "the token has expired");
         }
         if (issuedAt.isAfter(now.plus(leeway)) || notBefore.isAfter(now.plus(leeway))) {
-            throw new VerificationException("NOT_YET_VALID", "the token is not valid yet");
+            throw new VerificationException("NOT_YET_VALID", "the token is not valid yet: compare the clocks");
         }
         return token;
     }

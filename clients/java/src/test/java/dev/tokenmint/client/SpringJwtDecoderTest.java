@@ -57,8 +57,11 @@ class SpringJwtDecoderTest {
     }
 
     /** Those of the table in which Spring's own filter reads the same token: of two headers it reads the first. */
+    /** The cases without those about the header's form, which Spring reads itself. */
     static List<Map<String, Object>> cases() throws Exception {
-        return BearerCases.all().stream().filter(row -> !row.containsKey("times")).toList();
+        return BearerCases.all().stream()
+                .filter(row -> !row.containsKey("times") && !"Bearer\t".equals(row.get("scheme")))
+                .toList();
     }
 
     @ParameterizedTest

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, Rig, Serve
@@ -228,9 +229,12 @@ class BothWays:
 
     def answers(self, raw: bytes) -> list[pb.ExchangeTokenResponse]:
         """The tokens of an answer; none if a target of a batch was refused."""
-        if not self.batch:
-            return [pb.ExchangeTokenResponse.FromString(raw)]
-        results = pb.BatchExchangeTokensResponse.FromString(raw).results
+        try:
+            if not self.batch:
+                return [pb.ExchangeTokenResponse.FromString(raw)]
+            results = pb.BatchExchangeTokensResponse.FromString(raw).results
+        except DecodeError:
+            raise AssertionError("the answer is not a message") from None
         return [one.token for one in results] if all(one.HasField("token") for one in results) else []
 
     def claims(self, answer: pb.ExchangeTokenResponse) -> dict[str, Any]:

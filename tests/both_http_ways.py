@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.both_ways import SMALL, BothWays, decoded, without_ids
+from tests.both_ways import SMALL, BothWays, decoded, forget_memos, without_ids
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, Serve
@@ -93,8 +93,7 @@ class Http:
         for (_, path), route in routes.items():
             if path != TOKEN_PATH:
                 route._version = None
-        for entry in self.ways.rig.parts.near._entries.values():
-            entry.memo = None
+        forget_memos(self.ways.rig.parts.near)
 
     async def asked(self, request: bytes) -> Response:
         """Send a request, and return the response to it."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, Rig, Serve
@@ -27,7 +28,8 @@ from tokenmint.exchange.deciding import Written
 from tokenmint.model import profile as profile_model
 from tokenmint.model.drafts import IDENTITY_ASSERTION, STATUS_LIST, TRANSACTION_TOKENS
 from tokenmint.process.fast_way import FastWayInForce
-from tokenmint.profiles.near_cache import HEARTBEAT
+from tokenmint.profiles.near_cache import HEARTBEAT, NearCache
+from tokenmint.profiles.near_entries import Entry
 from tokenmint.profiles.records import identity_key, profile_key
 from tokenmint.rpc.fast_exchange import (
     BATCH_METHOD,
@@ -117,6 +119,12 @@ class Outcome:
         return not self.answers and not self.events and not self.counted and not any(self.spent.values())
 
 
+def forget_memos(near: NearCache) -> None:
+    """Drop the results of readers that the near cache keeps, and leave it its values."""
+    for place, entry in near._entries.items():
+        near._entries[place] = Entry(entry.raw, entry.reading)
+
+
 class BothWays:
     """The ways into one running service."""
 
@@ -174,8 +182,7 @@ class BothWays:
         """Begin with a fast way that remembers nothing."""
         in_force = FastWayInForce(self.rig.parts)
         self._fast = FastExchangeToken(in_force, 64 * 1024), FastBatchExchangeTokens(in_force, 64 * 1024)
-        for entry in self.rig.parts.near._entries.values():
-            entry.memo = None
+        forget_memos(self.rig.parts.near)
 
     @property
     def fast(self) -> Method:
@@ -198,8 +205,8 @@ class BothWays:
 
     def empty(self) -> None:
         """Empty the near cache."""
-        for key in list(self.rig.parts.near._entries):
-            self.rig.parts.near.forget(key)
+        for place in list(self.rig.parts.near._entries):
+            self.rig.parts.near._drop(place)
 
     def metadata(self, name: str = "web") -> Metadata:
         """The metadata of a client's call."""
@@ -222,9 +229,12 @@ class BothWays:
 
     def answers(self, raw: bytes) -> list[pb.ExchangeTokenResponse]:
         """The tokens of an answer; none if a target of a batch was refused."""
-        if not self.batch:
-            return [pb.ExchangeTokenResponse.FromString(raw)]
-        results = pb.BatchExchangeTokensResponse.FromString(raw).results
+        try:
+            if not self.batch:
+                return [pb.ExchangeTokenResponse.FromString(raw)]
+            results = pb.BatchExchangeTokensResponse.FromString(raw).results
+        except DecodeError:
+            raise AssertionError("the answer is not a message") from None
         return [one.token for one in results] if all(one.HasField("token") for one in results) else []
 
     def claims(self, answer: pb.ExchangeTokenResponse) -> dict[str, Any]:

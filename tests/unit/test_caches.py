@@ -31,7 +31,8 @@ from tokenmint.model.profile import Identity
 from tokenmint.model.secret import Secret
 from tokenmint.profiles import near_cache as nearcache
 from tokenmint.profiles import records
-from tokenmint.profiles.near_cache import Lane, NearCache
+from tokenmint.profiles.near_cache import NearCache
+from tokenmint.profiles.near_entries import Lane
 from tokenmint.rpc import credentials, forwarded
 from tokenmint.storage.reading import Reading
 from tokenmint.verification import jws

@@ -9,10 +9,9 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final, TypeAlias
 
-import structlog
-
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import TokenmintError
+from tokenmint.base.log_library import structlog
 from tokenmint.base.tasks import end
 from tokenmint.base.telemetry import Metrics, places
 

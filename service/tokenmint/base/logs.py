@@ -19,8 +19,7 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, TextIO
 
-import structlog
-
+from tokenmint.base.log_library import structlog
 from tokenmint.base.log_writer import LineWriter
 from tokenmint.base.standard_streams import ERROR
 from tokenmint.base.telemetry import bounded_json, json_text, places

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-import structlog
-
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.base.files import read_bytes, shown
 from tokenmint.base.foreign_text import LONG, clipped
+from tokenmint.base.log_library import structlog
 from tokenmint.base.threads import Busy, Threads
 
 log = structlog.get_logger(__name__)

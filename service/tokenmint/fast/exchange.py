@@ -29,7 +29,7 @@ from tokenmint.base.trace_context import TraceContext
 from tokenmint.exchange.exchange import TokenExchange
 from tokenmint.exchange.retention import seconds_to_keep
 from tokenmint.fast.computing import Material, computed_of
-from tokenmint.fast.minting import Minted, Proved, Unsigned, event_of, minted_of, unsigned_of
+from tokenmint.fast.minting import Minted, Proved, Unsigned, event_of, minted_of, unsigned_of, varying_of
 from tokenmint.fast.people import People, Person, Wanted
 from tokenmint.fast.plans import Plan, Plans, Read
 from tokenmint.fast.tokens import Tokens, evened, subject_of
@@ -253,13 +253,18 @@ class FastExchange:
         # all signatures.
         tokens: list[Unsigned] = []
         drawn, place = plan.kit.entropy(TOKEN_ID_BYTES * plan.cost), 0
+        varying: dict[int, bytes | None] = {}  # claims that several targets share
         for target in plan.targets:
             own = drawn[place : place + TOKEN_ID_BYTES]
             signer = ready.signers[target.signer]
             if target.computed or not proved.rules.plain:
                 unsigned = computed_of(self._exchange.policy, plan, target, Material(proved, person, signer, own))
             else:
-                unsigned = unsigned_of(target, plan.kit, proved, person, signer, own)
+                if target.varying not in varying:
+                    varying[target.varying] = varying_of(target, proved, person)
+                claims, unsigned = varying[target.varying], None
+                if claims is not None:
+                    unsigned = unsigned_of(target, plan.kit, proved, person.subject, claims, signer, own)
             if unsigned is None:
                 self._pass_on(proved)
                 return None

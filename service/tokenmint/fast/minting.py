@@ -55,20 +55,9 @@ class Minted(NamedTuple):
     """Its subject token."""
 
 
-def unsigned_of(
-    target: Target, kit: Kit, proved: Proved, person: Person, signer: Signer, drawn: bytes
-) -> Unsigned | None:
-    """Make a token without its signature (``formats.jwt.signed``, ``claims_of``, ``Policy._claims``).
-
-    ``drawn``: the random bytes of its `jti`.
-    """
-    if target.key_id != signer.key_id:
-        target.header, target.key_id = header_of(target, kit, signer.key_id), signer.key_id
-    second = proved.second
-    if target.second != second:
-        target.second, target.times = second, _times_of(second, second + target.grant.expires_at)
-    token_id = encode_segment(drawn)
-    claims = [target.claims, person.subject, target.times, token_id, b'"']
+def varying_of(target: Target, proved: Proved, person: Person) -> bytes | None:
+    """Return the claims of a token from its subject token and profile as JSON, to its end (``Policy._claims``)."""
+    claims: list[bytes] = []
     for before in target.of_provider:
         claims += before, orjson.dumps(proved.provider)
     try:
@@ -79,7 +68,30 @@ def unsigned_of(
     except TypeError:  # an integer beyond 64 bits, for which the full way has another codec
         return None
     claims += person.claims[target.of_profile], b"}"
-    text = target.header + encode_segment(b"".join(claims))
+    return b"".join(claims)
+
+
+def unsigned_of(
+    target: Target, kit: Kit, proved: Proved, subject: bytes, varying: bytes, signer: Signer, drawn: bytes
+) -> Unsigned | None:
+    """Make a token without its signature (``formats.jwt.signed``, ``claims_of``).
+
+    Args:
+        target: the token.
+        kit: makes its header.
+        proved: its subject token.
+        subject: its principal as JSON.
+        varying: its claims of :func:`varying_of`.
+        signer: signs it.
+        drawn: the random bytes of its `jti`.
+    """
+    if target.key_id != signer.key_id:
+        target.header, target.key_id = header_of(target, kit, signer.key_id), signer.key_id
+    second = proved.second
+    if target.second != second:
+        target.second, target.times = second, _times_of(second, second + target.grant.expires_at)
+    token_id = encode_segment(drawn)
+    text = target.header + encode_segment(b'%b%b%b%b"%b' % (target.claims, subject, target.times, token_id, varying))
     if len(text) > target.grant.max_token_bytes:
         return None
     return Unsigned(target, signer, text, token_id)

@@ -18,7 +18,8 @@ from tokenmint.model.policy import Client
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.policy import mapping
 from tokenmint.profiles.limits import PRINCIPAL
-from tokenmint.profiles.near_cache import OVERHEAD, NearCache
+from tokenmint.profiles.near_cache import NearCache
+from tokenmint.profiles.near_entries import OVERHEAD, Noted
 from tokenmint.profiles.records import LONGEST, Link, parse_link, parse_record, profile_key
 
 _NOBODY = Client("")
@@ -74,25 +75,26 @@ class People:
         # records.identity_key
         encoded, digest = subject.encode(), self._begun[provider].copy()
         digest.update(len(encoded).to_bytes(4) + encoded)
-        key = "identity:" + digest.hexdigest()
-        link = self._near.peek(key, now)
+        place = int.from_bytes(digest.digest())  # place_of its key
+        link = self._near.peek_at(place, now)
         if link is None:
-            return Wanted(Identity(provider, subject), key, templates)
-        person = link.memo
-        if type(person) is Person and person.templates == templates:
-            entry = self._near.peek(person.key, now)
-            if entry is not None and entry.raw is person.raw:
-                return person
+            return Wanted(Identity(provider, subject), "identity:" + digest.hexdigest(), templates)
+        if type(link) is Noted:
+            person = link.memo
+            if type(person) is Person and person.templates == templates:
+                entry = self._near.peek_at(person.key, now)
+                if entry is not None and entry.raw is person.raw:
+                    return person
         identity = Identity(provider, subject)
         found = _link(identity, link.raw)
         if found is None:
             return None
         entry = self._near.peek(profile_key(found.principal), now)
         if entry is None:
-            return Wanted(identity, key, templates)
+            return Wanted(identity, "identity:" + digest.hexdigest(), templates)
         person = _person(identity, found.principal, entry.raw, templates)
         if person is not None and sum(map(len, person.claims)) <= len(person.raw) + OVERHEAD:
-            link.memo = person  # no more than it counts for (near_cache.size_of)
+            self._near.note(place, link, person)  # no more than it counts for (near_cache.size_of)
         return person
 
     async def fetch(self, wanted: Wanted) -> Person | None:

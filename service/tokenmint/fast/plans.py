@@ -50,6 +50,8 @@ class Target:
     """Claims from the subject token: the bytes before each value, and its path."""
     of_profile: int
     """The place of its claims from the profile among the plan's templates."""
+    varying: int
+    """The place of the three claims' sources above among the plan's. Tokens of one place end in the same claims."""
     audience: Audience
     request: ExchangeRequest
     """The request for it, without the subject token."""
@@ -160,6 +162,7 @@ class Plans:
         signing = {one.grant.algorithm: one.grant for one in decided}
         algorithms = tuple(signing)
         templates = tuple(dict.fromkeys(self._templates.setdefault(*(one.claims.of_profile,) * 2) for one in decided))
+        varying = tuple(dict.fromkeys(one.claims[1:] for one in decided))
         audiences = [clipped(request.audience, LONG) for request in requests]
         event = {
             "kind": "exchange",
@@ -184,6 +187,7 @@ class Plans:
                     of_provider=one.claims.of_provider,
                     of_token=one.claims.of_token,
                     of_profile=templates.index(one.claims.of_profile),
+                    varying=varying.index(one.claims[1:]),
                     audience=one.audience,
                     request=one.request,
                     computed=policy.computes(one.audience.name),

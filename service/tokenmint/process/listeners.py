@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import grpc.aio
-from grpc_channelz.v1 import channelz, channelz_pb2_grpc
 from starlette.applications import Starlette
 from starlette.routing import Route
 
@@ -375,4 +374,6 @@ def _gateway(parts: Parts) -> list[Route]:
 
 
 def _add_channelz(at: Any) -> None:
+    from grpc_channelz.v1 import channelz, channelz_pb2_grpc  # few services switch it on
+
     channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz.aio.ChannelzServicer(), at)

@@ -23,6 +23,7 @@ from typing import Final
 from tokenmint.base.background import Background, Unit
 from tokenmint.base.clock import Clock
 from tokenmint.base.errors import CorruptRecord, StoreUnavailable
+from tokenmint.profiles.near_entries import NEVER, Entry, Lane, Noted, Place, place_of, size_of
 from tokenmint.storage.redis import Store
 from tokenmint.storage.slots import Slots
 from tokenmint.storage.tracking import Changes
@@ -37,50 +38,9 @@ RETRY: Final = 0.5  # seconds at most between attempts to follow changes
 BATCH: Final = 500  # keys in one round trip
 LONGEST: Final = 64 * 1024  # bytes of a cached value
 PROFILE: Final = 1280  # bytes for which a profile of usual length counts, with its identity
-OVERHEAD: Final = 250  # bytes of an entry beyond its texts: its objects, its place in the table, a reader's result
 FAILURE_LIFE: Final = 1.0  # seconds for which a noted failure is passed on to the next reader
 FAILURES: Final = 1024  # noted failures
 LINGER: Final = 0.002  # seconds that a key waits for others while a read is in progress
-_NEVER: Final = float("-inf")
-
-
-class Lane:
-    """The reports of one server, and how far they prove that its values are current. Times are monotonic."""
-
-    __slots__ = ("complete_until", "own", "proven_at", "slots", "unproven", "unreported", "usable_until")
-
-    def __init__(self, own: str | None, slots: Slots | None) -> None:
-        self.own = own
-        """This process's key on the server; None: it has no place for one, so nothing is proven."""
-        self.slots = slots
-        self.complete_until = _NEVER
-        """The time until which every change was reported."""
-        self.unproven: float | None = None
-        """The time at which this process's key was first written after its last report."""
-        self.unreported = 0
-        """Its writes that succeeded since the last report of it."""
-        self.proven_at = _NEVER
-        """The time of the last write of that key that was reported."""
-        self.usable_until = _NEVER
-
-
-class Entry:
-    """A value as read; None if the key was missing."""
-
-    __slots__ = ("asked", "lane", "memo", "raw")
-
-    def __init__(self, raw: bytes | None, asked: float, lane: Lane) -> None:
-        self.raw = raw
-        self.asked = asked
-        self.lane = lane
-        """The server that it was read from."""
-        self.memo: object = None
-        """The last result of a reader for these bytes, kept for its next call and dropped with the bytes."""
-
-
-def size_of(key: str, raw: bytes | None) -> int:
-    """Return the bytes for which an entry counts. A reader's result may repeat the value."""
-    return OVERHEAD + len(key) + 2 * len(raw or b"")
 
 
 class _Flight:
@@ -111,7 +71,7 @@ class NearCache:
         self._limit = size
         self._size = 0
         self._clock = clock
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[Place, Entry] = {}
         self._flights: dict[str, _Flight] = {}
         self._pending: list[tuple[str, _Flight]] = []
         self._departure: asyncio.Handle | None = None
@@ -167,15 +127,27 @@ class NearCache:
 
     def peek(self, key: str, now: float) -> Entry | None:
         """Return the cached entry of ``key`` if it may be used at ``now`` (monotonic), or None. Never waits."""
-        entry = self._entries.get(key)
-        if entry is None or now > entry.lane.usable_until or now - entry.asked > MAX_AGE:
+        return self.peek_at(place_of(key), now)
+
+    def peek_at(self, place: Place, now: float) -> Entry | None:
+        """Return the entry that :meth:`peek` returns for a key in this ``place``."""
+        entry = self._entries.get(place)
+        if entry is None:
+            return None
+        reading = entry.reading
+        if now > reading.lane.usable_until or now - reading.asked > MAX_AGE:
             return None
         self.hits += 1
         return entry
 
+    def note(self, place: Place, entry: Entry, memo: object) -> None:
+        """Keep a reader's result with the entry that it read, unless another one has taken its place."""
+        if self._entries.get(place) is entry:
+            self._entries[place] = Noted(entry, memo)  # the order of entries stays
+
     def forget(self, key: str) -> None:
         """Drop the value of ``key``, because it has changed or is about to."""
-        self._drop(key)
+        self._drop(place_of(key))
         flight = self._flights.pop(key, None)  # later callers must not get its result
         if flight is not None:
             flight.overtaken = True
@@ -239,13 +211,13 @@ class NearCache:
         for (key, flight), raw, node in zip(flights, values, nodes, strict=True):
             self._land(key, flight)
             if isinstance(raw, StoreUnavailable | CorruptRecord):
-                self._drop(key)
+                self._drop(place_of(key))
                 for answer in flight.waiting:
                     if not answer.done():
                         answer.set_exception(raw)
                 continue
             lane = self._lanes.get(node)
-            if lane is not None and not flight.overtaken and self._limit and lane.complete_until > _NEVER:
+            if lane is not None and not flight.overtaken and self._limit and lane.complete_until > NEVER:
                 self._remember(key, raw, asked, lane)
             for answer in flight.waiting:
                 if not answer.done():
@@ -256,20 +228,21 @@ class NearCache:
             del self._flights[key]
 
     def _remember(self, key: str, raw: bytes | None, asked: float, lane: Lane) -> None:
-        self._drop(key)
+        place = place_of(key)
+        self._drop(place)
         if (raw is not None and len(raw) > LONGEST) or (lane.slots is not None and not lane.slots.serve(key)):
             return
-        self._entries[key] = Entry(raw, asked, lane)  # at the end: entries are in the order of requests
-        self._size += size_of(key, raw)
+        self._entries[place] = Entry(raw, lane.reading_at(asked))  # at the end: entries are in the order of requests
+        self._size += size_of(place, raw)
         while self._size > self._limit:
             # Several at once: removing a dictionary's first item repeatedly scans all removed slots each time.
             for oldest in list(islice(self._entries, 1 + len(self._entries) // 100)):
                 self._drop(oldest)
 
-    def _drop(self, key: str) -> None:
-        entry = self._entries.pop(key, None)
+    def _drop(self, place: Place) -> None:
+        entry = self._entries.pop(place, None)
         if entry is not None:
-            self._size -= size_of(key, entry.raw)
+            self._size -= size_of(place, entry.raw)
 
     # --- following changes ---------------------------------------------------------------------------------------
 
@@ -348,7 +321,7 @@ class NearCache:
         """Use no value of a server any more. Its values are dropped as they are met, or age."""
         lane = self._lanes.pop(node, None)
         if lane is not None:
-            lane.usable_until = _NEVER
+            lane.usable_until = NEVER
             self._overtake()
         if not self._lanes:
             self._entries.clear()
@@ -380,12 +353,12 @@ class NearCache:
         """Drop the values that are too old to be used."""
         now = self._clock.monotonic()
         aged = []
-        for key, entry in self._entries.items():  # the oldest first, so that the scan ends early
-            if now - entry.asked <= MAX_AGE:
+        for place, entry in self._entries.items():  # the oldest first, so that the scan ends early
+            if now - entry.reading.asked <= MAX_AGE:
                 break
-            aged.append(key)
-        for key in aged:
-            self._drop(key)
+            aged.append(place)
+        for place in aged:
+            self._drop(place)
 
 
 def _given_up() -> StoreUnavailable:

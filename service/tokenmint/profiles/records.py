@@ -14,7 +14,7 @@ from tokenmint.base.errors import CorruptRecord
 from tokenmint.model.profile import Identity, Profile
 
 VERSION: Final = 1
-REMEMBERED: Final = 2048  # parsed records that are cached by their bytes
+REMEMBERED: Final = 512  # parsed records that are cached by their bytes
 LONGEST: Final = 4096  # bytes of one
 PREFIXES: Final = ("profile:", "identity:", "erased:")
 """The prefixes of the keys."""

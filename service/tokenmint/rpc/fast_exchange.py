@@ -51,26 +51,36 @@ class _Answer:
         self.expires_at, self.key_id = 0, ""
         self.after = b""
 
-    def bytes(self, minted: Minted) -> bytes:
-        """Return the bytes of an ExchangeTokenResponse (``convert.minted_token``, ``Codec.encode``)."""
+    def bytes(self, minted: Minted, principal: bytes) -> bytes:
+        """Return the bytes of an ExchangeTokenResponse after its token (``convert.minted_token``, ``Codec.encode``).
+
+        ``principal``: its field of the principal, which the answers of a batch share.
+        """
         if self.expires_at != minted.expires_at or self.key_id != minted.key_id:
             self.expires_at, self.key_id = minted.expires_at, minted.key_id
             expires = field(4, b"\x08" + varint(minted.expires_at))
             self.after = self.before + expires + self.scopes + field(6, minted.key_id.encode())
-        return b"".join(
-            (
-                b"\x0a", varint(len(minted.token)), minted.token, self.after, field(7, minted.token_id),
-                field(8, minted.principal.encode()),
-            )
-        )  # fmt: skip
+        return self.after + field(7, minted.token_id) + principal
 
 
-def _answer(minted: Minted) -> bytes:
-    """Return the bytes of an answer with one token."""
-    shared = minted.target.answer
+def _result(token: int, rest: int) -> bytes:
+    """Return the bytes of a batch's result before its token, by the lengths of the token and of the rest."""
+    begin = b"\x0a" + varint(token)
+    size = len(begin) + token + rest
+    length = varint(size)
+    return b"\x0a" + varint(1 + len(length) + size) + b"\x0a" + length + begin
+
+
+def _answer_of(target: Target) -> _Answer:
+    """Return the parts that the answers with tokens of a target share."""
+    shared = target.answer
     if not isinstance(shared, _Answer):
-        minted.target.answer = shared = _Answer(minted.target)
-    return shared.bytes(minted)
+        target.answer = shared = _Answer(target)
+    return shared
+
+
+def _principal(minted: Minted) -> bytes:
+    return field(8, minted.principal.encode())
 
 
 class Request(NamedTuple):
@@ -215,7 +225,9 @@ class FastExchangeToken(Method):
 
     def message(self, fast: FastExchange, minted: list[Minted], own: object) -> bytes:  # noqa: ARG002
         """Return the bytes of an ExchangeTokenResponse."""
-        return _answer(minted[0])
+        [one] = minted
+        rest = _answer_of(one.target).bytes(one, _principal(one))
+        return b"".join((b"\x0a", varint(len(one.token)), one.token, rest))
 
 
 class FastBatchExchangeTokens(Method):
@@ -234,10 +246,14 @@ class FastBatchExchangeTokens(Method):
     def message(self, fast: FastExchange, minted: list[Minted], own: object) -> bytes:  # noqa: ARG002
         """Return the bytes of a BatchExchangeTokensResponse: of each token's result."""
         parts: list[bytes] = []
+        principal = _principal(minted[0])  # of one subject token
+        known, before = (0, 0), b""
         for one in minted:
-            answer = _answer(one)
-            token = varint(len(answer))
-            parts += b"\x0a", varint(1 + len(token) + len(answer)), b"\x0a", token, answer
+            rest = _answer_of(one.target).bytes(one, principal)
+            lengths = len(one.token), len(rest)
+            if lengths != known:  # a batch's tokens often have one length
+                known, before = lengths, _result(*lengths)
+            parts += before, one.token, rest
         return b"".join(parts)
 
 

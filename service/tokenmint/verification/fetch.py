@@ -15,8 +15,6 @@ from functools import partial
 from importlib import metadata
 from typing import Final, NamedTuple
 
-import httpcore2
-
 from tokenmint.base.http_url import BadUrl, HttpUrl, shown
 from tokenmint.base.threads import Busy
 from tokenmint.base.trace_context import TRACEPARENT, outgoing
@@ -26,6 +24,7 @@ from tokenmint.verification.answers import Answer, chain_of
 from tokenmint.verification.content_coding import BadCoding, decoder
 from tokenmint.verification.dialling import SourceThreads, check_proxied, look_up
 from tokenmint.verification.heads import BoundedHeads
+from tokenmint.verification.http_client import httpcore2
 from tokenmint.verification.key_source import (
     BEARER_TOKEN_FILE,
     HEADER_FILES,

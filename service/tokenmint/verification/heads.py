@@ -8,8 +8,7 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, Final
 
-import httpcore2
-
+from tokenmint.verification.http_client import httpcore2
 from tokenmint.verification.key_source import AnswerUnusable
 
 MAX_HEADS: Final = 16 * 1024  # bytes of an answer's head, and of all interim answers before it

@@ -25,6 +25,7 @@ from tokenmint.fast.people import Person
 from tokenmint.model import profile as profile_model
 from tokenmint.profiles import near_cache as nearcache
 from tokenmint.profiles import records
+from tokenmint.profiles.near_entries import Entry, Reading, place_of
 from tokenmint.rpc.fast_exchange import Pending
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
@@ -224,14 +225,14 @@ async def a_near_cache_that_may_not_be_used(ways: BothWays) -> None:
     """A value that is too old, or whose changes the store may not have reported, is read anew."""
     near, now, request = ways.rig.parts.near, ways.rig.clock.monotonic(), ways.request()
 
-    async def stale(key: str) -> nearcache.Entry:
+    async def stale(key: str) -> Entry:
         """Put a value into the cache by which the full way has to decide."""
         await ways.check(request, recognised=True)
-        entry = near._entries[key]
-        entry.raw, entry.memo = b"{}", None
         ways.forget()
+        entry = near._entries[place_of(key)]
+        entry.raw, entry.reading = b"{}", Reading(entry.reading.asked, entry.reading.lane)  # of its own
         assert (await ways.by_fast(request, ways.metadata())).nothing or ways.cold
-        near._entries[key] = entry
+        near._entries[place_of(key)] = entry
         return entry
 
     async def read_anew() -> None:
@@ -241,9 +242,9 @@ async def a_near_cache_that_may_not_be_used(ways: BothWays) -> None:
 
     for key in (records.profile_key("ada"), records.identity_key(profile_model.Identity("idp", "1842"))):
         entry = await stale(key)
-        with replaced(entry, "asked", now - nearcache.MAX_AGE - 0.1):
+        with replaced(entry.reading, "asked", now - nearcache.MAX_AGE - 0.1):
             await read_anew()
-        lane = (await stale(key)).lane
+        lane = (await stale(key)).reading.lane
         with replaced(lane, "proven_at", float("-inf")), replaced(lane, "usable_until", now - 0.1):
             await read_anew()
         await ways.warm()

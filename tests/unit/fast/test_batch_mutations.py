@@ -30,6 +30,7 @@ GO_ON = (exchange, FastExchange, "_go_on")
 MINT = (exchange, FastExchange, "_mint")
 SIGNED = (exchange, FastExchange, "_signed")
 UNSIGNED = (minting, minting, "unsigned_of")
+VARYING = (minting, minting, "varying_of")
 EVENT = (minting, minting, "event_of")
 FIND = (people, People, "find")
 PERSON = (people, people, "_person")
@@ -129,7 +130,10 @@ MUTATIONS = [
     Mutation(
         *UNSIGNED, "if target.key_id != signer.key_id:", "if not target.key_id:", in_batches(signing.our_keys_change)
     ),
-    Mutation(*UNSIGNED, "person.claims[target.of_profile]", "person.claims[0]", batches.batches_of_several_kinds),
+    Mutation(*VARYING, "person.claims[target.of_profile]", "person.claims[0]", batches.batches_of_several_kinds),
+    Mutation(*MINT, "if target.varying not in varying:", "if not varying:", batches.batches_of_several_kinds),
+    Mutation(*MADE, "varying.index(one.claims[1:])", "0", batches.batches_of_several_kinds),
+    Mutation(*MESSAGE, "if lengths != known:", "if not before:", batches.batches_of_several_kinds),
     Mutation(*EVENT, "for one in minted", "for one in minted[:1]", in_batches(scenarios.plain_exchanges)),
     Mutation(*EVENT, "for one in minted", "for one in minted[::-1]", in_batches(scenarios.plain_exchanges)),
     Mutation(

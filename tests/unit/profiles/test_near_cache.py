@@ -12,7 +12,8 @@ from tokenmint.base.background import Background
 from tokenmint.base.errors import CorruptRecord, StoreUnavailable
 from tokenmint.model.secret import Secret
 from tokenmint.profiles import near_cache as nearcache
-from tokenmint.profiles.near_cache import PROFILE, NearCache, size_of
+from tokenmint.profiles.near_cache import PROFILE, NearCache
+from tokenmint.profiles.near_entries import Lane, size_of
 from tokenmint.storage.reading import Reading
 from tokenmint.storage.redis import Store
 
@@ -38,7 +39,7 @@ async def advance_until(clock: FakeClock, holds: Callable[[], bool]) -> None:
                         await asyncio.sleep(0.005)
 
 
-def the_lane(cache: NearCache) -> nearcache.Lane:
+def the_lane(cache: NearCache) -> Lane:
     """Return the reports of the one server."""
     (lane,) = cache._lanes.values()
     return lane
@@ -130,8 +131,7 @@ async def test_nothing_is_used_that_is_older_than_a_minute_or_not_told_of_for_1_
     await cache.get(KEY)
     assert len(reads) == 2
     await until(lambda: cache.live)
-    asked = cache._entries[KEY].asked
-    cache._entries[KEY].asked = asked - nearcache.MAX_AGE - 0.01
+    cache._entries[KEY].reading.asked -= nearcache.MAX_AGE + 0.01
     await cache.get(KEY)
     assert len(reads) == 3
 
@@ -208,7 +208,7 @@ async def test_a_broken_connection_forgets_everything_until_it_is_told_again(cac
 
 async def test_it_is_bounded_and_off_at_0(store: Store, clock: FakeClock) -> None:
     cache = NearCache(store, ("profile:",), 100 * PROFILE, clock)
-    lane = cache._lanes[place(store)] = nearcache.Lane("near:", None)
+    lane = cache._lanes[place(store)] = Lane("near:", None)
     lane.complete_until = clock.monotonic()  # as if the store reported changes
     keys = [f"profile:{number}" for number in range(1000)]
     await store.swap(keys[-1], None, b"x" * 20_000, durable=False)

@@ -171,7 +171,7 @@ async def test_a_slot_moves_and_the_values_in_it_are_read_from_its_new_primary(c
     while key not in cached.usable():
         assert await cached.cache.get(key) == b"2"
         await pause()
-    assert cached.cache._entries[key].lane is cached.cache._lanes[target]
+    assert cached.cache._entries[key].reading.lane is cached.cache._lanes[target]
     assert await cached.other.swap(key, b"2", b"3", durable=False)
     await until(lambda: key not in cached.usable())
     assert await cached.cache.get(key) == b"3"
@@ -185,10 +185,10 @@ async def test_a_key_that_was_absent_when_its_slot_moved_is_found_where_it_was_c
     while cached.cache.peek(absent, time.monotonic()) is None:
         assert await cached.cache.get(absent) is None
     entry = cached.cache._entries[absent]
-    assert entry.lane is cached.cache._lanes[source]
+    assert entry.reading.lane is cached.cache._lanes[source]
     begin()
     end()
-    await until(lambda: cached.cache._lanes.get(source) is not entry.lane)
+    await until(lambda: cached.cache._lanes.get(source) is not entry.reading.lane)
     assert cached.cache._entries.get(absent) is not entry or cached.cache.peek(absent, time.monotonic()) is None
     assert await cached.other.swap(absent, None, b"1", durable=False)
     await until(lambda: cached.cache.live)

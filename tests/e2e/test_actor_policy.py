@@ -13,13 +13,16 @@ from tests.rig import Rig, Serve, person, refusal
 
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
+from tokenmint.v1 import revocation_admin_service_pb2 as revocation_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-NAMES = ("told", "team", "chained", "both", "table", "cel", "open", "next", "own", "quiet")
-TOLD, TEAM, CHAINED, BOTH, TABLE, CEL, OPEN, NEXT, OWN, QUIET = (f"https://{name}-actors.example" for name in NAMES)
+NAMES = ("told", "team", "chained", "both", "table", "cel", "open", "next", "own", "quiet", "session")
+TOLD, TEAM, CHAINED, BOTH, TABLE, CEL, OPEN, NEXT, OWN, QUIET, SESSION = (
+    f"https://{name}-actors.example" for name in NAMES
+)
 ACTORS = 'providers = ["idp"]\nwithout_may_act = true\n'
 RULES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     TOLD: ("", ACTORS + f'audiences = ["{OWN}"]', {
@@ -36,7 +39,8 @@ RULES: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     CEL: ("", ACTORS + 'scopes = "intersection"\nsubject_scopes = "= profile.roles"\n'
           'actor_scopes = "= actor.claims.scope"', {}),
     OPEN: ("", ACTORS, {}),
-    NEXT: (f"reexchange_from = {[OPEN, NEXT]}", ACTORS, {}),
+    NEXT: (f"reexchange_from = {[OPEN, NEXT, SESSION]}", ACTORS, {}),
+    SESSION: ('reference = { idle = "10m" }', ACTORS, {}),
     OWN: ("", ACTORS, {}),
     QUIET: ("", ACTORS + "impersonation = true", {"by": "actor.principal"}),
 }  # fmt: skip
@@ -255,3 +259,40 @@ async def test_the_kill_switch_ends_an_agent_wherever_it_is_in_the_chain(rig: Ri
     assert [await active(rig, token) for token in before] == [False] * 4
     assert await active(rig, unrelated), "nobody else's"
     await mint(rig, OPEN, token_of(rig, "h"))
+
+
+@pytest.mark.alone
+async def test_the_kill_switch_ends_sessions_and_batches_of_an_agent(rig: Rig) -> None:
+    planner, targets = token_of(rig, "p"), [pb.BatchExchangeTarget(audience=name) for name in (OPEN, NEXT)]
+    session = await mint(rig, SESSION, planner)
+    first = await mint(rig, OPEN, planner)
+    acting = pb.BatchExchangeTokensRequest(
+        subject_token=token_of(rig, "1842"), actor_token=planner, actor_token_type=ID_TOKEN, targets=targets
+    )
+    parents = [
+        pb.BatchExchangeTokensRequest(subject_token=one, subject_token_type=ACCESS_TOKEN, targets=targets[1:])
+        for one in (first, session)
+    ]
+    for batch in (acting, *parents):
+        results = (await rig.exchange.BatchExchangeTokens(batch, **rig.auth("web"))).results
+        assert all(one.HasField("token") for one in results)
+    assert await active(rig, session)
+    await update(rig, disabled=True)
+    assert [await active(rig, one) for one in (session, first)] == [False, False]
+    for batch in (acting, *parents):
+        told = await refusal(rig.exchange.BatchExchangeTokens(batch, **rig.auth("web")))
+        assert told.reason == "PRINCIPAL_DISABLED"
+
+
+@pytest.mark.alone
+async def test_the_kill_switch_ends_an_agent_without_a_profile_too(rig: Rig) -> None:
+    bot = token_of(rig, "bot")
+    minted = [await mint(rig, name, bot) for name in (OPEN, SESSION)]
+    minted.append(await mint(rig, OPEN, subject=token_of(rig, "1842", act={"sub": "bot"})))
+    principal = claims_of(minted[0])["act"]["sub"]
+    assert [await active(rig, one) for one in minted] == [True] * 3
+    revoke = revocation_pb.RevokeTokensRequest(principal=principal, reason="it went wrong")
+    await rig.revocation.RevokeTokens(revoke, **rig.auth("root"))
+    assert [await active(rig, one) for one in minted] == [False] * 3
+    for call in (mint(rig, OPEN, bot), mint(rig, NEXT, parent=minted[0]), mint(rig, NEXT, parent=minted[1])):
+        assert (await refusal(call)).reason == "REVOKED"

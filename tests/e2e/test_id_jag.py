@@ -345,6 +345,7 @@ async def test_the_metadata_say_that_the_grant_is_served(http: httpx2.AsyncClien
     document = (await http.get("/.well-known/oauth-authorization-server")).json()
     assert document["grant_types_supported"] == [EXCHANGE, BEARER]
     assert document["authorization_grant_profiles_supported"] == ["urn:ietf:params:oauth:grant-profile:id-jag"]
+    assert document["identity_chaining_requested_token_types_supported"] == [ID_JAG]  # section 7.1
 
 
 async def test_without_the_draft_nothing_of_it_is_configured(serve: Serve) -> None:

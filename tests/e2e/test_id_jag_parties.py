@@ -17,6 +17,7 @@ from tests.unit.verification.test_dpop import proof as dpop_proof
 
 from tokenmint.model.drafts import IDENTITY_ASSERTION
 from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_JAG_TYP, ID_TOKEN
+from tokenmint.v1 import revocation_admin_service_pb2 as revocation_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.profile_pb2 import Identity, Profile
 from tokenmint.verification.dpop import check_proof
@@ -288,3 +289,51 @@ async def test_an_id_jag_is_no_actor_token(rig: Rig, http: httpx2.AsyncClient) -
         actor_token=agent(rig)["actor_token"], actor_token_type=ID_TOKEN,
     )  # fmt: skip
     assert (await refusal(rig.exchange.ExchangeToken(request, **rig.auth("web")))).reason == "INVALID_REQUEST"
+
+
+# --- parties that are gone ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize(
+    ("way", "expected"),
+    [
+        ("the provider's table", "UNKNOWN_ISSUER"),
+        ("the provider's kind", "UNSUPPORTED_TOKEN_TYPE"),
+        ("the provider's tokens", "REVOKED"),
+        ("the provider at the audience", "PROVIDER_DENIED"),
+        ("the client at the audience", "WRONG_AUDIENCE"),
+        ("the client's table", "CALLER_UNAUTHENTICATED"),
+    ],
+)
+async def test_a_provider_or_client_that_is_gone_has_no_grant(
+    rig: Rig, http: httpx2.AsyncClient, way: str, expected: str
+) -> None:
+    """A token that was verified before is refused too: neither its signature nor anything else of it is remembered."""
+    before = leg_two(rig)
+    assert (await post(rig, http, before | {"scope": "unknown"}))[1]["reason"] == "SCOPE_DENIED"
+    text = rig.config.read_text()
+    at, end = text.index("[providers.work]"), text.index("[providers.pod]")
+    gone = {
+        "the provider's table": text[:at] + text[end:].replace(', "work"', "").replace('["work"]', '["pod"]'),
+        "the provider's kind": text.replace('["id_token", "id_jag"]', '["id_token"]'),
+        "the provider at the audience": text.replace('providers = ["work"]', 'providers = ["pod"]'),
+        "the client at the audience": text.replace(
+            'clients = ["web"]\nproviders = ["work"]', 'clients = ["batch"]\nproviders = ["work"]'
+        ),
+        "the client's table": text.replace("[clients.web]", "[clients.other]")
+        .replace('["web"', '["other"').replace("{ web =", "{ other ="),
+    }  # fmt: skip
+    if way == "the provider's tokens":
+        revoke = revocation_pb.RevokeTokensRequest(provider="work", reason="it was taken over")
+        await rig.revocation.RevokeTokens(revoke, **rig.auth("root"))
+    else:
+        assert gone[way] != text
+        rig.config.write_text(gone[way])
+        await rig.app.reload(rig.settings())
+    for form in (before, leg_two(rig)):
+        status, body, _ = await post(rig, http, form)
+        error = "invalid_client" if expected == "CALLER_UNAUTHENTICATED" else "invalid_grant"
+        assert (status, body["error"], body["reason"]) == (401 if error == "invalid_client" else 400, error, expected)
+        request = pb.ExchangeTokenRequest(subject_token=form["assertion"], subject_token_type=ID_JAG)
+        assert (await refusal(rig.exchange.ExchangeToken(request, **rig.auth("web")))).reason == expected

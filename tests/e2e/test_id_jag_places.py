@@ -230,3 +230,35 @@ async def test_an_id_jag_is_used_once_by_calls_that_arrive_together(rig: Rig, ht
 
         ends = await asyncio.gather(*(one() for one in (over_grpc, over_http) * 3))
         assert sorted(ends) == [200, 400, 400, 400, 400, 400]
+
+
+async def test_an_id_jag_is_used_once_on_all_replicas_and_each_issuer_has_ids_of_its_own(
+    rig: Rig, serve: Serve
+) -> None:
+    twin = Issuer(url="https://twin.example", key=rsa_key(4))
+    more = f"""
+[providers.twin]
+issuer = "{twin.url}"
+audiences = ["app"]
+token_types = ["id_jag"]
+jwks = '''{twin.jwks().decode()}'''
+"""
+    text = (EXTRA + more).replace('providers = ["work"]\nreexchange', 'providers = ["work", "twin"]\nreexchange')
+
+    async def used(replica: Rig, token: str) -> str:
+        request = pb.ExchangeTokenRequest(subject_token=token, subject_token_type=ID_JAG)
+        try:
+            return "used" if (await replica.exchange.ExchangeToken(request, **replica.auth("web"))).token else ""
+        except grpc.aio.AioRpcError as error:
+            return error.details() or ""
+
+    async with serve(text) as one, serve(text) as other:
+        for _ in range(3):
+            token = signed(one)
+            ends = await asyncio.gather(*(used(replica, token) for replica in (one, other) * 3))
+            assert ends.count("used") == 1
+        token = signed(one, jti="of-both", sub="w1")
+        assert (await used(one, token), await used(other, signed(one, jti="of-both", sub="w2"))) != ("used", "used")
+        claims = {"aud": ISSUER, "client_id": "web", "jti": "of-both", "resource": MCP, "email": None}
+        foreign = twin.token(one.clock.now(), headers={"typ": ID_JAG_TYP}, **claims)
+        assert (await used(other, foreign), await used(one, foreign) == "used") == ("used", False)

@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 from tests import plain_http
 from tests.e2e.sharing import Start
-from tests.issuer import Issuer, rsa_key
+from tests.issuer import Issuer, ec_key, jwk, rsa_key
 from tests.rig import Rig, Serve
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SECRET = "tms_recorded"
 MCP, OPEN = "https://mcp.example", "https://open-mcp.example"
 CLUSTER = Issuer(url="https://cluster.example", key=rsa_key(3))
+KEYS = json.dumps({"keys": [jwk(ec_key(5), kid="c")]})
 EXTRA = f"""
 [oauth]
 enabled = true
@@ -42,7 +43,7 @@ token_types = ["access_token"]
 jwks = '''{CLUSTER.jwks().decode()}'''
 
 [audiences."{MCP}"]
-clients = ["gateway", "spring"]
+clients = ["gateway", "spring", "signer"]
 providers = ["idp", "apis"]
 resources = ["https://mcp.example/tools", "https://MCP.example:443/prompts"]
 scopes = ["tools.call", "tools.list"]
@@ -69,6 +70,9 @@ secrets = ["sha256:{sha256(SECRET.encode()).hexdigest()}"]
 audience = "{MCP}"
 subject_token_type = "jwt"
 
+[clients.signer]
+jwks = '''{KEYS}'''
+
 [clients.kagent]
 public = true
 """
@@ -76,7 +80,10 @@ TE = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange"
 ACCESS, ID, JWT = (
     f"urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3A{name}" for name in ("access_token", "id_token", "jwt")
 )  # fmt: skip
+JB = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer"
+BEARER = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
 URL = "https%3A%2F%2Fmcp.example"
+UTF_8 = "application/x-www-form-urlencoded;charset=UTF-8"
 
 
 @dataclass(frozen=True)
@@ -92,38 +99,58 @@ class Recorded:
     scope: str | None = "tools.call tools.list"
     act: bool = False
     content_type: str = "application/x-www-form-urlencoded"
+    issued: str = "access_token"
 
 
 REQUESTS = {
-    # backendAuth.oauth: audiences and resources are lists, each a parameter of its own; client_secret_basic
+    # backendAuth.oauth (transport.rs): one parameter for each audience and resource; the credential comes last
     "agentgateway": Recorded(
-        f"{TE}&subject_token={{access}}&subject_token_type={ACCESS}&audience={URL}"
-        f"&resource={URL}%2Ftools&resource={URL}%2Fprompts&scope=tools.call",
+        f"{TE}&subject_token={{access}}&subject_token_type={ACCESS}&audience={URL}&scope=tools.call"
+        f"&resource={URL}%2Ftools&resource={URL}%2Fprompts",
         "gateway", scope="tools.call",
     ),
     "agentgateway, defaults": Recorded(
         f"{TE}&subject_token={{access}}&subject_token_type={ACCESS}&audience={URL}", "gateway"
     ),
+    "agentgateway, clientSecretPost": Recorded(
+        f"{TE}&subject_token={{access}}&subject_token_type={ACCESS}&audience={URL}"
+        "&client_id=gateway&client_secret={secret}"
+    ),
+    "agentgateway, privateKeyJwt": Recorded(
+        f"{TE}&subject_token={{access}}&subject_token_type={ACCESS}&audience={URL}&client_id=signer"
+        f"&client_assertion_type={BEARER}&client_assertion={{assertion}}"
+    ),
     "agentgateway, delegation": Recorded(
         f"{TE}&subject_token={{user}}&subject_token_type={JWT}&actor_token={{agent}}&actor_token_type={JWT}"
-        f"&audience={URL}&requested_token_type={ACCESS}",
+        f"&requested_token_type={ACCESS}&audience={URL}",
         "gateway", act=True,
+    ),
+    "agentgateway, requested as a JWT": Recorded(
+        f"{TE}&subject_token={{user}}&subject_token_type={ID}&requested_token_type={JWT}&audience={URL}",
+        "gateway", issued="jwt",
     ),
     "agentgateway, an MCP server's own resource": Recorded(
         f"{TE}&subject_token={{user}}&subject_token_type={JWT}&resource={URL}%3A443%2Ftools", "gateway"
+    ),
+    "agentgateway, a custom type": Recorded(
+        f"{TE}&subject_token={{user}}&subject_token_type=urn%3Aacme%3Asession&audience={URL}",
+        "gateway", 400, ("invalid_request", "INVALID_REQUEST"),
     ),
     "agentgateway, two servers": Recorded(
         f"{TE}&subject_token={{user}}&subject_token_type={JWT}&audience={URL}&audience=https%3A%2F%2Fopen-mcp.example",
         "gateway", 400, ("invalid_target", "AUDIENCE_DENIED"),
     ),
-    "agentgateway, grant jwt-bearer": Recorded(
-        f"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={{user}}&audience={URL}",
+    "agentgateway, jwtBearer": Recorded(
+        f"{JB}&assertion={{user}}&audience={URL}",
         "gateway", 400, ("unsupported_grant_type", "UNSUPPORTED_GRANT_TYPE"),
     ),
-    # rotators of Google's workload identity federation: JSON in camel case, as Google's own service takes it
+    # gcp_oidc_token_rotator.go: Google's own client, whose JSON has the members in the order of their names
     "Envoy AI Gateway, GCP": Recorded(
-        '{"grantType": "urn:ietf:params:oauth:grant-type:token-exchange", "subjectToken": "{user}", "scope": '
-        '"https://www.googleapis.com/auth/cloud-platform"}',
+        '{"audience":"//iam.googleapis.com/projects/p/locations/global/workloadIdentityPools/w/providers/i",'
+        '"grantType":"urn:ietf:params:oauth:grant-type:token-exchange",'
+        '"requestedTokenType":"urn:ietf:params:oauth:token-type:access_token",'
+        '"scope":"https://www.googleapis.com/auth/cloud-platform","subjectToken":"{user}",'
+        '"subjectTokenType":"urn:ietf:params:oauth:token-type:jwt"}',
         "gateway", 400, ("invalid_request", "INVALID_REQUEST"), content_type="application/json",
     ),
     # rotators of an OIDC provider: golang.org/x/oauth2's client credentials
@@ -131,12 +158,18 @@ REQUESTS = {
         "grant_type=client_credentials&scope=openid", "gateway", 400,
         ("unsupported_grant_type", "UNSUPPORTED_GRANT_TYPE"),
     ),
+    # proposal 010: the parameters that the gateway is going to send for an MCP backend
+    "Envoy AI Gateway, MCP backend": Recorded(
+        f"{TE}&subject_token={{access}}&subject_token_type={ACCESS}&actor_token={{agent}}&actor_token_type={JWT}"
+        f"&audience={URL}&resource={URL}%2Ftools&scope=tools.call",
+        "gateway", scope="tools.call", act=True,
+    ),
     # call credentials sts_service of Envoy and gRPC: RFC 8693 without client authentication
     "Envoy, sts_service": Recorded(
         f"{TE}&subject_token={{user}}&subject_token_type={JWT}&audience={URL}", status=401,
         told=("invalid_client", "CALLER_UNAUTHENTICATED"),
     ),
-    # agentsts: form of a dict, without client authentication unless additional_parameters have it
+    # agentsts (Python): a form of a dict, without client authentication unless additional_parameters have it
     "kagent": Recorded(
         f"{TE}&subject_token={{user}}&subject_token_type={JWT}&actor_token={{agent}}&actor_token_type={JWT}",
         status=401, told=("invalid_client", "CALLER_UNAUTHENTICATED"),
@@ -146,29 +179,43 @@ REQUESTS = {
         "&audience=https%3A%2F%2Fopen-mcp.example&client_id=kagent",
         scope=None, act=True,
     ),
+    # go/adk/pkg/sts: url.Values, which are sorted by name
+    "kagent, Go": Recorded(
+        f"actor_token={{agent}}&actor_token_type={JWT}&audience=https%3A%2F%2Fopen-mcp.example&client_id=kagent&{TE}"
+        f"&resource=https%3A%2F%2Fopen-mcp.example&subject_token={{user}}&subject_token_type={JWT}",
+        scope=None, act=True,
+    ),
+    "kagent, Go, without a client id": Recorded(
+        f"{TE}&resource={URL}%2Ftools&subject_token={{user}}&subject_token_type={JWT}",
+        status=401, told=("invalid_client", "CALLER_UNAUTHENTICATED"),
+    ),
     # TokenExchangeGrantRequest: no audience and no resource; the type follows from the token's class
     "Spring Security": Recorded(
-        f"{TE}&requested_token_type={ACCESS}&subject_token={{user}}&subject_token_type={JWT}&scope=tools.call+openid",
-        "spring", scope="tools.call",
+        f"{TE}&scope=tools.call+openid&requested_token_type={ACCESS}&subject_token={{user}}&subject_token_type={JWT}",
+        "spring", scope="tools.call", content_type=UTF_8,
     ),
     "Spring Security, actor": Recorded(
         f"{TE}&requested_token_type={ACCESS}&subject_token={{access}}&subject_token_type={ACCESS}"
         f"&actor_token={{agent}}&actor_token_type={JWT}",
-        "spring", act=True,
+        "spring", act=True, content_type=UTF_8,
     ),
     "Spring Security, client_secret_post": Recorded(
-        f"{TE}&requested_token_type={ACCESS}&subject_token={{user}}&subject_token_type={JWT}"
-        "&client_id=spring&client_secret={secret}"
+        f"{TE}&client_id=spring&client_secret={{secret}}&requested_token_type={ACCESS}&subject_token={{user}}"
+        f"&subject_token_type={JWT}", content_type=UTF_8,
     ),
     "Spring Security, a client without a default": Recorded(
         f"{TE}&requested_token_type={ACCESS}&subject_token={{user}}&subject_token_type={JWT}",
-        "gateway", 400, ("invalid_request", "INVALID_REQUEST"),
+        "gateway", 400, ("invalid_request", "INVALID_REQUEST"), content_type=UTF_8,
+    ),
+    "Spring Security, jwt-bearer": Recorded(
+        f"{JB}&scope=tools.call&assertion={{user}}", "spring", 400,
+        ("unsupported_grant_type", "UNSUPPORTED_GRANT_TYPE"), content_type=UTF_8,
     ),
     # acquire_token_on_behalf_of: not RFC 8693, as its source says
     "MSAL, on behalf of": Recorded(
-        "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={user}"
-        "&scope=api%3A%2F%2Fmcp%2F.default+offline_access+openid+profile&requested_token_use=on_behalf_of"
-        "&client_id=gateway&client_secret={secret}&client_info=1",
+        "client_id=gateway&grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&client_info=1"
+        "&client_secret={secret}&requested_token_use=on_behalf_of"
+        "&scope=api%3A%2F%2Fmcp%2F.default+offline_access+openid+profile&assertion={user}",
         "", 400, ("unsupported_grant_type", "UNSUPPORTED_GRANT_TYPE"),
     ),
     # google.oauth2.sts: empty values are left out; `options` is JSON, quoted twice
@@ -192,15 +239,24 @@ REQUESTS = {
         f"{TE}&scope=tools.list&subject_token={{access}}&subject_token_type={ACCESS}&audience={URL}",
         "gateway", scope="tools.list",
     ),
+    # RFC 6749 section 3.1: a parameter without a value is one that was left out
+    "any client, empty values": Recorded(
+        f"{TE}&subject_token={{user}}&subject_token_type=&audience=&resource=&scope=&actor_token=&actor_token_type="
+        "&requested_token_type=", "spring",
+    ),
+    "any client, an empty type without a default": Recorded(
+        f"{TE}&subject_token={{user}}&subject_token_type=&audience={URL}", "gateway", 400,
+        ("invalid_request", "INVALID_REQUEST"),
+    ),
     "authlib, without a type": Recorded(f"{TE}&subject_token={{user}}", "spring"),
     # genericTokenEndpointRequest: the grant type comes last, with a charset
     "oauth4webapi": Recorded(
         f"subject_token={{user}}&subject_token_type={ID}&audience={URL}&resource={URL}%2F&{TE}",
-        "gateway", content_type="application/x-www-form-urlencoded;charset=UTF-8",
+        "gateway", content_type=UTF_8,
     ),
     "oauth4webapi, None()": Recorded(
         f"subject_token={{user}}&subject_token_type={ID}&audience=https%3A%2F%2Fopen-mcp.example&{TE}&client_id=kagent",
-        scope=None, content_type="application/x-www-form-urlencoded;charset=UTF-8",
+        scope=None, content_type=UTF_8,
     ),
 }  # fmt: skip
 
@@ -230,8 +286,12 @@ async def test_a_client_s_request_has_its_answer(rig: Rig, http: httpx2.AsyncCli
     user = rig.issuer.token(now)
     access = CLUSTER.token(now, iss="https://apis.example", sub="1842", headers={"typ": "at+jwt"})
     agent = CLUSTER.token(now, sub="system:serviceaccount:agents:planner", aud="https://tokens.example")
+    signed: dict[str, Any] = {"iss": "signer", "sub": "signer", "aud": "https://tokens.example", "jti": name}
+    signed |= {"nbf": int(now), "iat": int(now), "exp": int(now) + 60}
+    assertion = jwt.encode(signed, ec_key(5), algorithm="ES256", headers={"kid": "c", "x5t#S256": "A" * 43})
+    tokens = {"user": user, "access": access, "agent": agent, "secret": SECRET, "assertion": assertion}
     body = sent.body
-    for place, value in {"user": user, "access": access, "agent": agent, "secret": SECRET}.items():
+    for place, value in tokens.items():
         body = body.replace(f"{{{place}}}", value)
     headers = {"Content-Type": sent.content_type}
     if sent.client:
@@ -245,5 +305,7 @@ async def test_a_client_s_request_has_its_answer(rig: Rig, http: httpx2.AsyncCli
         assert claims["aud"] in (MCP, OPEN)
         assert claims["client_id"] == (sent.client or claims["client_id"])
         assert told.get("scope") == sent.scope == claims.get("scope")
+        issued = f"urn:ietf:params:oauth:token-type:{sent.issued}"
+        assert (told["issued_token_type"], told["token_type"]) == (issued, "Bearer")
         assert ("act" in claims) is sent.act
         assert json.dumps(claims).count("mcp.example") == 1  # no name of the request has become a claim

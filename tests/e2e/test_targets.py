@@ -3,11 +3,13 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import product
 from typing import Any
 
 import grpc
 import jwt
 import pytest
+from tests import plain_http
 from tests.e2e.sharing import Start
 from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig, Serve, person, refusal
 
@@ -19,6 +21,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MCP, NEXT, HANDLE = "https://mcp.example", "https://next.example", "https://handle.example"
 EXTRA = f"""
+[oauth]
+enabled = true
 [audiences."{MCP}"]
 clients = ["web"]
 providers = ["idp"]
@@ -73,6 +77,38 @@ async def test_resources_name_the_audience_over_grpc_as_well(rig: Rig) -> None:
     ):
         told = await refusal(mint(rig, rig.request(audience=audience, resources=resources)))
         assert (told.code, told.reason) == (code, reason), resources
+
+
+async def test_every_combination_of_names_has_one_answer_over_both_transports(rig: Rig) -> None:
+    """All names lead to one audience, or the request is refused: in any order, once or twice, whether they exist."""
+    tools, none = "api://mcp/tools", "https://no.example"
+    leads = {MCP: MCP, tools: MCP, LEGACY_AUDIENCE: LEGACY_AUDIENCE}
+    auth = {"client_id": "web", "client_secret": rig.secrets["web"].reveal()}
+    usual = auth | {"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token_type": ID_TOKEN}
+    async with plain_http.client(base_url=rig.url("http", ""), timeout=20) as http:
+        for audiences, one, two in product(
+            ((), (MCP,), (MCP, MCP), (MCP, LEGACY_AUDIENCE), (tools,), (none,)),
+            ("", MCP, tools, LEGACY_AUDIENCE, none),
+            ("", tools, none),
+        ):  # fmt: skip
+            resources, token = [name for name in (one, two) if name], rig.issuer.token(rig.clock.now())
+            found = {leads.get(name, "") if name != tools else "" for name in audiences}
+            found |= {leads.get(name, "") for name in resources}
+            expected = "invalid_target" if found else "invalid_request"
+            if len(found) == 1 and "" not in found:
+                expected = found.pop()
+            form = usual | {"subject_token": token, "audience": list(audiences), "resource": resources}
+            body = (await http.post("/oauth2/token", data=form)).json()
+            told = audience_of(body["access_token"]) if "access_token" in body else body["error"]
+            assert told == expected, (audiences, resources)
+            if len(audiences) > 1:
+                continue  # over gRPC it is one field
+            request = rig.request(token, "".join(audiences), resources=resources)
+            if expected in leads:
+                assert audience_of(await mint(rig, request)) == expected
+            else:
+                reason = (await refusal(mint(rig, request))).reason
+                assert reason == {"invalid_target": "AUDIENCE_DENIED", "invalid_request": "INVALID_REQUEST"}[expected]
 
 
 async def test_a_target_of_a_batch_names_its_audience_by_itself(rig: Rig) -> None:

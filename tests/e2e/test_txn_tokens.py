@@ -132,7 +132,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("11.1: no subject token", {"subject_token": ""}, "invalid_request", "INVALID_REQUEST"),
     (
         "11.2 and 13.3: a refresh token",
-        {"subject_token_type": "urn:ietf:params:oauth:token-type:refresh_token"}, "invalid_request", "INVALID_REQUEST",
+        {"subject_token_type": "urn:ietf:params:oauth:token-type:refresh_token"}, "invalid_request", "FORMAT_DENIED",
     ),
     ("11.2: no URI", {"subject_token_type": "access_token"}, "invalid_request", "INVALID_REQUEST"),
     (

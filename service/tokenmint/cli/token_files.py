@@ -9,12 +9,13 @@ import typer
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.output import plain
 from tokenmint.model.secret import shown
+from tokenmint.model.tokens import JWT_GRANT
 
 Kind = Literal["id_token", "access_token", "jwt", "txn_token"]
 KINDS: Final = "id_token, access_token, jwt or txn_token"
-ProvidersKind = Literal["id_token", "access_token", "jwt", "id_jag"]
+ProvidersKind = Literal["id_token", "access_token", "jwt", "id_jag", "jwt_grant"]
 """The kinds of tokens that a provider may issue."""
-PROVIDERS_KINDS: Final = "id_token, access_token, jwt or id_jag"
+PROVIDERS_KINDS: Final = "id_token, access_token, jwt, id_jag or jwt_grant"
 
 
 def read_token(file: Path) -> str:
@@ -36,4 +37,6 @@ def read_token(file: Path) -> str:
 
 def token_type(kind: str) -> str:
     """Return the URN of a kind of token (RFC 8693 section 3)."""
+    if kind == "jwt_grant":
+        return JWT_GRANT
     return f"urn:ietf:params:oauth:token-type:{kind.replace('id_jag', 'id-jag')}"

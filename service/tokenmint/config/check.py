@@ -14,6 +14,7 @@ from tokenmint.base.key_path import key_path
 from tokenmint.config import relying_parties
 from tokenmint.config.audiences import audiences_of
 from tokenmint.config.callers import CallerRules
+from tokenmint.config.entries import TOKEN_TYPES
 from tokenmint.config.gateways import problems_of_gateways
 from tokenmint.config.keys import KeyRules
 from tokenmint.config.listeners import problems_of_listeners, resolved
@@ -22,21 +23,21 @@ from tokenmint.config.proxies import shared_proxy
 from tokenmint.config.regions import region_options
 from tokenmint.config.settings import Settings, issuer_of
 from tokenmint.config.store import store_options
+from tokenmint.config.subject_audiences import uncompared_audiences
 from tokenmint.config.suggestions import did_you_mean
 from tokenmint.config.tables import File
 from tokenmint.config.tracing import tracing_options
 from tokenmint.firebase.clients import EMULATOR
 from tokenmint.formats.table import Formats
 from tokenmint.keys import high_water_mark as mark
-from tokenmint.model.drafts import DRAFTS, IDENTITY_ASSERTION
+from tokenmint.model.drafts import DRAFTS, OF_TYPE, needed
 from tokenmint.model.policy import Audience
 from tokenmint.model.proxies import Proxy
 from tokenmint.model.secret import shown
-from tokenmint.model.tokens import ID_JAG
 from tokenmint.policy.grant import Policy
 from tokenmint.verification.key_file import SETTING, at_hand
 from tokenmint.verification.provider import Provider
-from tokenmint.verification.selection import disjoint, grants_disjoint
+from tokenmint.verification.selection import disjoint, grants_disjoint, mistakes_grants
 
 _PROVIDER_FILES: Final = ("ca_file", "jwks_file", "service_account_file", "bearer_token_file")
 SHARD_EVENTS: Final = 1000
@@ -99,13 +100,13 @@ def check(
         firebase_emulator=development and bool(environ.get(EMULATOR)),
         reflection=file.reflection,
         channelz=file.channelz,
-        providers=MappingProxyType({name: done.provider for name, done in judged.items() if done.provider is not None}),
+        providers=MappingProxyType(_providers(judged)),
         audiences=MappingProxyType(audiences),
         formats=formats,
         clients=MappingProxyType(callers.clients()),
         operators=MappingProxyType(callers.operators()),
         assertions=MappingProxyType(callers.assertions),
-        warnings=(*_warnings(file, base), *_unused_keys(judged, callers.assertions), *doubts),
+        warnings=(*_warnings(file, base, audiences, judged), *_unused_keys(judged, callers.assertions), *doubts),
     ), problems
 
 
@@ -215,20 +216,27 @@ def _problems_of_providers(judged: Mapping[str, Judged], issuer: str, own_trust_
                 )
             elif not grants_disjoint(outcome.provider, other, issuer):
                 yield (
-                    f"{key_path('providers', name)}.token_types: has id_jag, as {key_path('providers', other.name)} "
-                    "with the same issuer. The audience of every ID-JAG is tokenmint's issuer, so nothing "
-                    "distinguishes theirs: let one of the two have id_jag, or set where = { CLAIM = VALUE } in both, "
-                    "with the same claim and different values"
+                    f"{key_path('providers', name)}.token_types: has the grants of {key_path('providers', other.name)} "
+                    "with the same issuer. The audience of every ID-JAG and of every jwt_grant is tokenmint's issuer, "
+                    "so nothing distinguishes theirs: let one of the two have them, and none its issuer as an "
+                    "audience, or set where = { CLAIM = VALUE } in both, with the same claim and different values"
                 )
+        if mistakes_grants(outcome.provider, issuer):
+            yield (
+                f"{key_path('providers', name)}.token_types: has jwt_grant and other kinds, and tokenmint's issuer is "
+                "one of its audiences, so nothing tells its grants from its other tokens: give the others another "
+                "audience, or leave jwt_grant out"
+            )
         before.append(outcome.provider)
 
 
 def _problems_of_grants(file: File, judged: Mapping[str, Judged]) -> Iterator[str]:
-    if IDENTITY_ASSERTION in file.oauth.drafts:
-        return
-    for name, outcome in judged.items():
-        if outcome.provider is not None and ID_JAG in outcome.provider.token_types:
-            yield f"{key_path('providers', name)}.token_types: id_jag needs oauth.drafts to have {IDENTITY_ASSERTION}"
+    for kind in ("id_jag", "jwt_grant"):
+        draft = OF_TYPE[TOKEN_TYPES[kind]]
+        for name, outcome in judged.items():
+            named = outcome.provider is not None and TOKEN_TYPES[kind] in outcome.provider.token_types
+            if named and draft not in file.oauth.drafts:
+                yield f"{key_path('providers', name)}.token_types: {kind} {needed(draft)}"
 
 
 def _problems_of_policy(
@@ -262,7 +270,12 @@ def _problems_of_signers(file: File, base: Path) -> Iterator[str]:
             yield "keys.aws_kms.endpoint_url: expected https (http on loopback only)"
 
 
-def _warnings(file: File, base: Path) -> Iterator[str]:
+def _providers(judged: Mapping[str, Judged]) -> dict[str, Provider]:
+    return {name: done.provider for name, done in judged.items() if done.provider is not None}
+
+
+def _warnings(file: File, base: Path, audiences: Mapping[str, Audience], judged: Mapping[str, Judged]) -> Iterator[str]:
+    yield from uncompared_audiences(audiences, _providers(judged))
     names: Iterable[str | None] = (file.keys.encryption_key_file, *file.keys.other_encryption_key_files)
     for name in filter(None, names):
         path = base / name
@@ -279,8 +292,7 @@ def _warnings(file: File, base: Path) -> Iterator[str]:
 
 
 def _unused_keys(judged: Mapping[str, Judged], assertions: Mapping[str, Provider]) -> Iterator[str]:
-    providers = {name: outcome.provider for name, outcome in judged.items() if outcome.provider is not None}
-    for section, made in (("providers", providers), ("clients", assertions)):
+    for section, made in (("providers", _providers(judged)), ("clients", assertions)):
         for name, provider in made.items():
             source = provider.key_source
             key = "jwks" if source.file is None else SETTING

@@ -13,13 +13,13 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tokenmint.base.config_values import Seconds, Table, TextList, TextSet
 from tokenmint.config.signals_table import SignalsTable
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_TOKEN, JWT
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_TOKEN, JWT, JWT_GRANT
 from tokenmint.verification.provider import CheckKind
 
 DOCUMENTATION: Final = "\n[documentation]\n"
 """The line of an entry's file where its rules end and its documentation begins (``config.examples``)."""
 TOKEN_TYPES: Final = MappingProxyType(
-    {"id_token": ID_TOKEN, "access_token": ACCESS_TOKEN, "jwt": JWT, "id_jag": ID_JAG}
+    {"id_token": ID_TOKEN, "access_token": ACCESS_TOKEN, "jwt": JWT, "id_jag": ID_JAG, "jwt_grant": JWT_GRANT}
 )
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tokenmint.base.capacity import check_deadline
 from tokenmint.base.clock import Clock
@@ -24,7 +24,7 @@ from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Actor, Audience, Client, ExchangeRequest, OnMissingProfile, TokenGrant
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, TXN_TOKEN, VerifiedToken
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_TOKEN, JWT, REFRESH_TOKEN, TXN_TOKEN, VerifiedToken
 from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.policy.grant import Policy
 from tokenmint.profiles.resolve import ProfileLookup, Profiles
@@ -32,6 +32,9 @@ from tokenmint.revocation.bulk import BulkRevocations
 from tokenmint.revocation.entries import Kind
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.verification.verifier import Verifier
+
+OF_OURS: Final = frozenset({ACCESS_TOKEN, JWT, REFRESH_TOKEN, TXN_TOKEN})
+"""The kinds as which an issued token may come back."""
 
 
 class Evidence(NamedTuple):
@@ -190,7 +193,7 @@ class TokenExchange:
     async def _verify(self, attempt: Attempt, evidence: Evidence) -> Authenticated:
         token, step = evidence.token, evidence.step
         kind = evidence.token_type
-        if kind in (ACCESS_TOKEN, JWT, TXN_TOKEN) and self.issued_tokens.recognises(token, kind):
+        if kind in OF_OURS and self.issued_tokens.recognises(token, kind):
             return await self._verify_issued(attempt, evidence)
         self._check_length(token)
         try:

@@ -16,7 +16,7 @@ from tokenmint.formats.format import Kit
 from tokenmint.formats.jwt import claims_of, signing_input
 from tokenmint.model.policy import Audience, Binding, Client, ExchangeRequest, TokenGrant
 from tokenmint.model.profile import Profile
-from tokenmint.model.tokens import ID_JAG, VerifiedToken
+from tokenmint.model.tokens import GRANTS, VerifiedToken
 from tokenmint.policy.mapping import Source
 
 LONGEST: Final = 4096  # bytes of a request without its token, for which a plan is made
@@ -276,7 +276,7 @@ ANY_PROFILE: Final = Profile("")
 def _is_plain(request: ExchangeRequest) -> bool:
     """Return whether nothing in a request has to be proved, consumed or bound at each call."""
     return (
-        request.subject_token_type != ID_JAG  # used once, by one client
+        request.subject_token_type not in GRANTS  # used once, by one client
         and request.nonce is None
         and request.request_id is None
         and request.actor_token is None

@@ -6,7 +6,7 @@ that a service accepts. It may name the party that acts for the user (`act`, sec
 key of the client (`cnf`, section 9.8).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
@@ -52,6 +52,7 @@ class IdJagFormat(Format):
         carries_binding=True,
         carries_scopes=True,
         fixed_lifetime=LIFETIME,
+        ends_with_parent=True,
         title="ID-JAGs",
     )
     table = IdJagTable
@@ -96,15 +97,31 @@ class IdJagFormat(Format):
             raise FormatDenied("the client has no id at this authorization server")
         if grant.binding.x5t_s256 is not None:
             raise ConfirmationDenied(f"{ONE_KEY}, not to a certificate")
-        claims = claims_of(grant, issuer=kit.issuer, token_id=token_id) | {
-            "client_id": options.clients[grant.client_id]
-        }
-        claims.pop(LINEAGE, None)  # it is of use only to us
-        if grant.resources:
-            claims["resource"] = list(grant.resources) if len(grant.resources) > 1 else grant.resources[0]
-        if grant.act is not None:
-            claims["act"] = _named_abroad(grant.act, kit.issuer)
-        return claims
+        return claims_abroad(grant, kit.issuer, token_id, options.clients[grant.client_id], grant.resources)
+
+
+def claims_abroad(
+    grant: TokenGrant, issuer: str, token_id: str, client: str, resources: Sequence[str]
+) -> dict[str, JsonValue]:
+    """Return the claims of a grant for another server: the client by its id there, and each actor with its `iss`.
+
+    Args:
+        grant: the decision.
+        issuer: our own.
+        token_id: the `jti`.
+        client: the client's id at the other server; "" leaves `client_id` out.
+        resources: the resources that are asked for, beyond the server itself.
+    """
+    claims = claims_of(grant, issuer=issuer, token_id=token_id)
+    claims.pop(LINEAGE, None)  # it is of use only to us
+    del claims["client_id"]
+    if client:
+        claims["client_id"] = client
+    if resources:
+        claims["resource"] = list(resources) if len(resources) > 1 else resources[0]
+    if grant.act is not None:
+        claims["act"] = _named_abroad(grant.act, issuer)
+    return claims
 
 
 def _named_abroad(act: Mapping[str, JsonValue], issuer: str) -> dict[str, JsonValue]:

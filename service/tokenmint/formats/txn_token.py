@@ -47,6 +47,7 @@ class TxnTokenFormat(Format):
         carries_actor=True,
         carries_scopes=True,
         fixed_lifetime=LIFETIME,
+        ends_with_parent=True,
         title="transaction tokens",
     )
     table = TxnTokenTable

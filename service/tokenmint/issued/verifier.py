@@ -24,7 +24,15 @@ from tokenmint.issued.store import IssuedStore
 from tokenmint.keys.types import RegionKey, SigningKey
 from tokenmint.model.issued import IssuedToken, issued_token
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ACCESS_TOKEN, JWT, SELF_ISSUED, TXN_TOKEN, TXN_TOKEN_TYP, VerifiedToken
+from tokenmint.model.tokens import (
+    ACCESS_TOKEN,
+    JWT,
+    REFRESH_TOKEN,
+    SELF_ISSUED,
+    TXN_TOKEN,
+    TXN_TOKEN_TYP,
+    VerifiedToken,
+)
 from tokenmint.verification.jwk import VerificationKey, read_jwk
 from tokenmint.verification.jws import MOST_TOKEN, UnverifiedAssertion, parse_compact
 
@@ -67,6 +75,8 @@ class IssuedTokenVerifier:
         """
         if token.reveal_bytes().startswith(self._prefixes):
             return token_type not in (JWT, TXN_TOKEN)
+        if token_type == REFRESH_TOKEN:  # opaque, so no JWT is one
+            return False
         try:
             return parse_compact(token, MOST_TOKEN).issuer == self.issuer
         except MalformedToken:

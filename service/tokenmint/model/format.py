@@ -40,6 +40,8 @@ class FormatTraits:
     """Whether its tokens can hold scopes."""
     fixed_lifetime: int | None = None
     """The lifetime of every token in seconds; None: by the audience and the request."""
+    ends_with_parent: bool = False
+    """Whether a token ends with the issued token that it is exchanged from, even before its fixed lifetime."""
     reusable: bool = False
     """Whether the same token may answer the same grant again within the audience's `reuse_window`."""
     title: str = "tokens of this kind"
@@ -50,8 +52,7 @@ class FormatTraits:
     path: tuple[str, ...] = ()
     """The sources of the segments of the receiver's user id, if that is a path; expressions as ``uid``."""
     transaction: TransactionRules | None = None
-    """The rules of transaction tokens; None: its tokens are of another kind. A transaction token ends with the issued
-    token that it is exchanged from, even before its fixed lifetime."""
+    """The rules of transaction tokens; None: its tokens are of another kind."""
     options: object = None
     """The options of its table, in a frozen type that only the format reads."""
     files: tuple[RenewedFiles[Any], ...] = field(default=(), compare=False, repr=False)

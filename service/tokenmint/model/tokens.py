@@ -9,10 +9,20 @@ JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, J
 ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105  # RFC 8693 section 3
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
 JWT = "urn:ietf:params:oauth:token-type:jwt"
+REFRESH_TOKEN = "urn:ietf:params:oauth:token-type:refresh_token"  # noqa: S105
+"""A reference token of ours that its client exchanges for an ID-JAG (draft-ietf-oauth-identity-assertion-authz-grant
+section 4.3.2)."""
 ID_JAG = "urn:ietf:params:oauth:token-type:id-jag"
 """An identity assertion authorization grant (draft-ietf-oauth-identity-assertion-authz-grant section 3)."""
 ID_JAG_TYP = "oauth-id-jag+jwt"
 """The `typ` in the header of every ID-JAG, and of no other token."""
+JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+"""A JWT authorization grant that is no ID-JAG (draft-ietf-oauth-identity-chaining section 2.4). It has no type of its
+own in RFC 8693, so the grant's name stands for it (RFC 7523 section 2.1)."""
+JWT_GRANT_TYP = "authorization-grant+jwt"
+"""The `typ` in the header of every JWT authorization grant that we mint (draft-ietf-oauth-rfc7523bis)."""
+GRANTS = frozenset({ID_JAG, JWT_GRANT})
+"""The kinds of tokens that a client presents as a grant. Each is used once, and only for an access token."""
 TXN_TOKEN = "urn:ietf:params:oauth:token-type:txn_token"  # noqa: S105
 """A transaction token (draft-ietf-oauth-transaction-tokens section 11.1)."""
 TXN_TOKEN_TYP = "txntoken+jwt"  # noqa: S105  # a media type

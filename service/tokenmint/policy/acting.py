@@ -1,11 +1,12 @@
-"""The party that gets a token for another: its scopes, at most those of both, and its ID-JAGs. Pure."""
+"""The party that gets a token for another: its scopes, at most those of both, and its grants. Pure."""
 
 from collections.abc import Callable
 
 from tokenmint.base.errors import FormatDenied, TokenDenied
 from tokenmint.base.foreign_text import quoted
+from tokenmint.model.drafts import IDENTITY_ASSERTION, needed
 from tokenmint.model.policy import Actor, ActorRules, Audience, Client, ExchangeRequest
-from tokenmint.model.tokens import ID_JAG, JsonValue, VerifiedToken
+from tokenmint.model.tokens import GRANTS, ID_JAG, REFRESH_TOKEN, JsonValue, VerifiedToken
 from tokenmint.policy.compile import ClaimSource
 
 
@@ -35,17 +36,40 @@ def allowed_scopes(
 
 
 def check_grant(audience: Audience, request: ExchangeRequest) -> None:
-    """Raise ``FormatDenied`` if a request has an ID-JAG for anything else than an access token (the draft's section
-    4.4). A user's identity that was asserted to us is not asserted to others, and begins no transaction.
+    """Raise ``FormatDenied`` if the subject token is of a kind that this audience never takes.
+
+    A grant is for access tokens (section 4.4 of the draft of ID-JAGs): a user's identity that was asserted to us is not
+    asserted to others, and begins no transaction. A refresh token is for ID-JAGs (section 4.3).
     """
-    if request.subject_token_type == ID_JAG and not audience.format.gives_access:
-        raise FormatDenied(f"an ID-JAG is a grant for access tokens, and this audience has {audience.format.title}")
+    if request.subject_token_type in GRANTS and not audience.format.gives_access:
+        named = "an ID-JAG" if request.subject_token_type == ID_JAG else "an assertion"
+        raise FormatDenied(f"{named} is a grant for access tokens, and this audience has {audience.format.title}")
+    if request.subject_token_type == REFRESH_TOKEN and ID_JAG not in audience.format.token_types:
+        raise FormatDenied(
+            f"a refresh token is exchanged for ID-JAGs, which {needed(IDENTITY_ASSERTION)}, and this audience has "
+            f"{audience.format.title}"
+        )
 
 
 def check_holder(verified: VerifiedToken, client: Client) -> None:
-    """Raise ``TokenDenied`` unless an ID-JAG names ``client``, which has proved more than its name."""
-    if client.public or client.anonymous or verified.claims.get("client_id") != client.client_id:
-        raise TokenDenied(detail=f"client {client.client_id!r}, ID-JAG for {quoted(verified.claims.get('client_id'))}")
+    """Raise ``TokenDenied`` unless ``client`` has proved more than its name, and the grant names no other client.
+
+    An ID-JAG has to name it. Another grant may leave it open: RFC 7523 has no such claim.
+    """
+    named = verified.claims.get("client_id", None if verified.token_type == ID_JAG else client.client_id)
+    if client.public or client.anonymous or named != client.client_id:
+        raise TokenDenied(detail=f"client {client.client_id!r}, grant for {quoted(named)}")
+
+
+def scopes_of_grant(
+    audience: Audience, verified: VerifiedToken, allowed: frozenset[str] | None
+) -> frozenset[str] | None:
+    """Return ``allowed``, reduced to the scopes of a grant. An ID-JAG without `scope` has none, and another grant
+    without it does not limit them.
+    """
+    if verified.token_type != ID_JAG and (verified.token_type not in GRANTS or "scope" not in verified.claims):
+        return allowed
+    return scopes_in(verified.claims.get("scope", "")) & (audience.scopes if allowed is None else allowed)
 
 
 def scopes_in(value: JsonValue) -> frozenset[str]:

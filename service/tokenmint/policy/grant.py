@@ -16,6 +16,7 @@ from tokenmint.base.errors import (
     ScopeDenied,
 )
 from tokenmint.base.foreign_text import LONG, listed, quoted
+from tokenmint.model.drafts import OF_TYPE, needed
 from tokenmint.model.issued import MAX_DEPTH, IssuedToken
 from tokenmint.model.policy import (
     Actor,
@@ -28,9 +29,9 @@ from tokenmint.model.policy import (
 )
 from tokenmint.model.profile import Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_JAG, SELF_ISSUED, JsonValue, VerifiedToken
+from tokenmint.model.tokens import GRANTS, REFRESH_TOKEN, SELF_ISSUED, JsonValue, VerifiedToken
 from tokenmint.policy import conditions, delegation, mapping, transactions
-from tokenmint.policy.acting import allowed_scopes, check_grant, check_holder, scopes_in
+from tokenmint.policy.acting import allowed_scopes, check_grant, check_holder, scopes_of_grant
 from tokenmint.policy.compile import ClaimSource, compile_rules
 from tokenmint.policy.targets import Targets, check_target, grantable, may_name
 
@@ -128,7 +129,7 @@ class Policy:
         check_grant(audience, request)
         kinds = audience.format.token_types
         if request.requested_token_type not in (None, *kinds):
-            raise FormatDenied(f"the audience is served with {kinds[0]}")
+            raise FormatDenied(f"the audience is served with {kinds[0]}{_of_a_draft(request.requested_token_type)}")
         transactions.check_transaction(client, audience, request)
         refused = set(request.scopes) - grantable(client, audience)
         if refused:
@@ -147,10 +148,12 @@ class Policy:
         bound to.
 
         Raises:
-            ReexchangeDenied: it was issued to another client, for an audience that ``client`` does not serve.
+            ReexchangeDenied: it was issued to another client, for an audience that ``client`` does not serve; or to
+            another client, and is sent as a refresh token.
             PossessionNotProved: it is bound to a key that the caller has not proved.
         """
-        if not knows(client, issued):
+        own = request.subject_token_type != REFRESH_TOKEN or client.client_id == issued.client_id
+        if not own or not knows(client, issued):
             raise ReexchangeDenied(
                 "the token was issued to another client, for an audience that the caller does not serve",
                 detail=f"client {client.client_id!r}, token of {quoted(issued.client_id)} "
@@ -198,7 +201,7 @@ class Policy:
             if len(issued.ancestors) >= MAX_DEPTH:
                 raise ReexchangeDenied(f"the token comes from {MAX_DEPTH} exchanges in a row, which is the maximum")
             return
-        if verified.token_type == ID_JAG:
+        if verified.token_type in GRANTS:
             check_holder(verified, client)
         if verified.provider not in audience.providers:
             raise ProviderDenied(detail=f"provider {verified.provider!r}, audience {audience.name!r}")
@@ -267,8 +270,7 @@ class Policy:
             return mapping.evaluate(source, verified, profile, client, actor, request)
 
         allowed = allowed_scopes(audience.actors, actor, self._scopes.get(audience.name), value_of)
-        if verified.token_type == ID_JAG:
-            allowed = scopes_in(verified.claims.get("scope", "")) & (audience.scopes if allowed is None else allowed)
+        allowed = scopes_of_grant(audience, verified, allowed)
         scopes, expires_at = _within(request, client, audience, issued, issued_at, allowed)
         transaction, claims = self._content(audience, request, issued, value_of)
         return TokenGrant(
@@ -321,6 +323,12 @@ class Policy:
         return value if isinstance(value, str) else ""
 
 
+def _of_a_draft(token_type: str | None) -> str:
+    """Return the hint that a type of token belongs to a draft, "" for other types."""
+    draft = OF_TYPE.get(token_type or "")
+    return f": tokens of the other type need a table of their own, which {needed(draft)}" if draft else ""
+
+
 def knows(client: Client, issued: IssuedToken) -> bool:
     """Return whether ``client`` may see a token: it was issued to the client, or for an audience that the client
     serves.
@@ -356,7 +364,7 @@ def _within(
     if wider:
         raise ScopeDenied(f"the subject token has no such scope: {listed(wider)}")
     if expires_at > issued.expires_at:
-        fixed = audience.format.fixed_lifetime is not None and audience.format.transaction is None
+        fixed = audience.format.fixed_lifetime is not None and not audience.format.ends_with_parent
         if request.lifetime is not None or fixed:
             raise LifetimeDenied("the subject token expires earlier, and the new token can't outlive it")
         expires_at = issued.expires_at

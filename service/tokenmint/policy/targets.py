@@ -14,11 +14,11 @@ from tokenmint.base.token_errors import MalformedToken, WrongAudience
 from tokenmint.base.uri import BadUri, normal_uri
 from tokenmint.model.policy import Audience, Client, ExchangeRequest
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_JAG
+from tokenmint.model.tokens import GRANTS
 from tokenmint.verification.jws import MOST_TOKEN, parse_compact
 
 MAX_RESOURCES: Final = 16
-"""The largest number of resources that an ID-JAG may name."""
+"""The largest number of resources that a grant may name."""
 ONE_TARGET: Final = "audience and resource name different targets, and a token has one: exchange once for each"
 """The refusal of a request whose names do not lead to one audience. It is the same whether they exist or not."""
 
@@ -45,12 +45,12 @@ class Targets:
 
         Raises:
             InvalidRequest: a required part is missing, and the client has no default for it.
-            WrongAudience: the resources of an ID-JAG do not lead to one audience that the client may name. Nothing was
+            WrongAudience: the resources of a grant do not lead to one audience that the client may name. Nothing was
             verified yet, so all of these refusals are the same.
         """
         kind = request.subject_token_type or client.subject_token_type
         resources = request.resources
-        if kind == ID_JAG:
+        if kind in GRANTS:
             granted = _resources_in(request.subject_token)
             if granted and not self._is_one(client, granted):
                 raise WrongAudience(detail=f"resource {quoted(list(granted), LONG)}, no single audience of the client")
@@ -115,7 +115,7 @@ def grantable(client: Client, audience: Audience) -> frozenset[str]:
 
 
 def _resources_in(token: Secret) -> tuple[str, ...]:
-    """Return the resources that an ID-JAG names. They count before the same bytes are verified, and nothing does after
+    """Return the resources that a grant names. They count before the same bytes are verified, and nothing does after
     that fails.
     """
     try:

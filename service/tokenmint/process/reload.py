@@ -13,9 +13,11 @@ from tokenmint.base.tasks import ENDING, end
 from tokenmint.base.threads import Busy, Threads
 from tokenmint.config import changes
 from tokenmint.config.settings import Settings
+from tokenmint.formats.format import Format
+from tokenmint.formats.jwt_grant import FORMAT as JWT_GRANTS
 from tokenmint.formats.spiffe import FORMAT as SVIDS
-from tokenmint.model.drafts import IDENTITY_ASSERTION, STATUS_LIST, TRANSACTION_TOKENS
-from tokenmint.model.tokens import ID_JAG, TXN_TOKEN
+from tokenmint.model.drafts import OF_TYPE, STATUS_LIST
+from tokenmint.model.tokens import JWT_GRANT
 from tokenmint.process.rules import Rules, authenticator_of, files_of, policy_of, rate_limits
 from tokenmint.process.wiring import Parts
 from tokenmint.signals.poller import Poller, follow_polls
@@ -25,8 +27,6 @@ from tokenmint.verification.provider import Provider
 log = structlog.get_logger(__name__)
 
 READ_LIMIT: Final = 10.0  # seconds for a new configuration to be read and judged
-_KINDS_OF_DRAFTS: Final = {IDENTITY_ASSERTION: ID_JAG, TRANSACTION_TOKENS: TXN_TOKEN}
-"""The kind of token that needs each draft."""
 HUNG: Final = 4  # readings that may not have ended at a time
 
 
@@ -164,11 +164,14 @@ def _uses(settings: Settings, kind: str) -> bool:
     """Return whether a provider or an audience has tokens of a kind."""
     accepted = (provider.token_types for provider in settings.providers.values())
     minted = (audience.format.token_types for audience in settings.audiences.values())
+    if kind == JWT_GRANT and _mints(settings, JWT_GRANTS):  # requested as a JWT
+        return True
     return any(kind in kinds for kinds in (*accepted, *minted))
 
 
-def _mints_svids(settings: Settings) -> bool:
-    return any(audience.format.name == SVIDS.traits.name for audience in settings.audiences.values())
+def _mints(settings: Settings, form: Format) -> bool:
+    """Return whether an audience has tokens of a format."""
+    return any(audience.format.name == form.traits.name for audience in settings.audiences.values())
 
 
 def rules_of(parts: Parts, settings: Settings) -> Rules:
@@ -178,7 +181,7 @@ def rules_of(parts: Parts, settings: Settings) -> Rules:
             "audiences: a max_lifetime is longer than all of those at the start of the service: published keys "
             "would be withdrawn before the tokens they signed expire; restart the service"
         )
-    for draft, kind in _KINDS_OF_DRAFTS.items():
+    for kind, draft in OF_TYPE.items():
         if draft not in parts.base.settings.oauth.drafts and _uses(settings, kind):
             raise ConfigurationError(
                 f"oauth.drafts: {draft} was off at the start of the service, and a provider or an audience needs it: "
@@ -189,7 +192,7 @@ def rules_of(parts: Parts, settings: Settings) -> Rules:
             f"oauth.drafts: {STATUS_LIST} was off at the start of the service, and an audience has status_list: "
             "restart the service"
         )
-    if settings.spiffe != parts.base.settings.spiffe and _mints_svids(settings):
+    if settings.spiffe != parts.base.settings.spiffe and _mints(settings, SVIDS):
         raise ConfigurationError(
             "spiffe.trust_domain: differs from the start of the service, and an audience has JWT-SVIDs: restart the "
             "service"

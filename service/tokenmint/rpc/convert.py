@@ -20,7 +20,7 @@ from tokenmint.model.minted import MintedToken, PlannedToken
 from tokenmint.model.policy import Binding, ExchangeRequest
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_JAG, ID_TOKEN, TXN_TOKEN
+from tokenmint.model.tokens import GRANTS, ID_TOKEN, REFRESH_TOKEN, TXN_TOKEN
 from tokenmint.rpc import structs
 from tokenmint.v1 import (
     json_web_key_pb2,
@@ -69,10 +69,10 @@ def exchange_request(
 ) -> ExchangeRequest:
     """Return the validated request of a caller with proven ``possession``. Raises ``InvalidRequest``."""
     violations = Violations()
-    grant = message.subject_token_type == ID_JAG
-    _check_subject(message, violations, alone=grant or message.subject_token_type == TXN_TOKEN)
+    grant = message.subject_token_type in GRANTS
+    _check_subject(message, violations, alone=grant or message.subject_token_type in (REFRESH_TOKEN, TXN_TOKEN))
     if grant:
-        violations.check("actor_token", "is not allowed with an ID-JAG", holds=not message.actor_token)
+        violations.check("actor_token", "is not allowed with a grant", holds=not message.actor_token)
     _check_target(message, "", violations)
     context = violations.json_object("request_context", message.request_context)
     details = violations.json_object("request_details", message.request_details)

@@ -53,6 +53,10 @@ class ExchangeTokenRequest(_message.Message):
     `urn:ietf:params:oauth:token-type:id_token`. Where the service follows the
     draft of identity assertions, `urn:ietf:params:oauth:token-type:id-jag` too,
     which is used up, and whose `resource` names the target; not in a batch.
+    For an ID-JAG of another server a session (reference token) of the same
+    client may be sent as `urn:ietf:params:oauth:token-type:refresh_token`.
+    Where it follows the draft of identity chaining, a JWT authorization grant
+    has the type `urn:ietf:params:oauth:grant-type:jwt-bearer`, and is used up.
     Where it follows the draft of transaction tokens,
     `urn:ietf:params:oauth:token-type:txn_token` for a replacement of such a
     token; not in a batch either.

@@ -19,9 +19,20 @@ from tokenmint.base.token_errors import (
     WrongAudience,
     WrongNonce,
 )
+from tokenmint.model.drafts import OF_TYPE, needed
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.signals import SignalRules
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_JAG_TYP, ID_TOKEN, JWT, JsonValue, at_path
+from tokenmint.model.tokens import (
+    ACCESS_TOKEN,
+    ID_JAG,
+    ID_JAG_TYP,
+    ID_TOKEN,
+    JWT,
+    JWT_GRANT,
+    JWT_GRANT_TYP,
+    JsonValue,
+    at_path,
+)
 from tokenmint.verification.jws import UnverifiedAssertion, media_type
 from tokenmint.verification.key_source import KeySource
 
@@ -139,7 +150,11 @@ def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) 
     if token_type == JWT and JWT not in provider.token_types:
         token_type = _kind_of_jwt(provider)
     if token_type not in provider.token_types:
-        raise UnsupportedTokenType(detail=f"the token_types of {provider.name} do not list {token_type}")
+        draft = OF_TYPE.get(token_type)
+        raise UnsupportedTokenType(
+            f"this provider's token_types do not list {token_type}, which {needed(draft)}" if draft else None,
+            detail=f"the token_types of {provider.name} do not list {token_type}",
+        )
     accepted = _ID_TOKEN_TYPES | ({"jose"} if provider.trust_domain is not None else frozenset())
     if token_type == ACCESS_TOKEN:
         accepted = _ACCESS_TOKEN_TYPES | (_ID_TOKEN_TYPES if provider.untyped_access_tokens else frozenset())
@@ -147,6 +162,8 @@ def check_kind(provider: Provider, token: UnverifiedAssertion, token_type: str) 
         accepted |= provider.header_types
     elif token_type == ID_JAG:
         accepted = frozenset({ID_JAG_TYP})
+    elif token_type == JWT_GRANT:
+        accepted = _ID_TOKEN_TYPES | {JWT_GRANT_TYP}
     if typ not in accepted:
         message = None
         if typ == "at+jwt":

@@ -1,8 +1,8 @@
 """The choice of the provider whose rules apply to a token, by the token's exact issuer.
 
 Several providers may share an issuer if the configuration distinguishes them, by exact claims (`where`) or by their
-audiences. Every ID-JAG is for us alone, so it belongs to the one of them that accepts ID-JAGs. The token is not
-trusted yet. The rules of the chosen provider then verify all of it, including the claims that led to the choice.
+audiences. Every grant is for us alone, so it belongs to the one of them that accepts grants. The token is not trusted
+yet. The rules of the chosen provider then verify all of it, including the claims that led to the choice.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from tokenmint.base.foreign_text import LONG, quoted
 from tokenmint.base.spiffe_id import in_trust_domain
 from tokenmint.base.token_errors import ClaimRejected, UnsupportedTokenType, WrongAudience
-from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP
+from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP, JWT_GRANT
 from tokenmint.verification.jws import UnverifiedAssertion, media_type
 from tokenmint.verification.provider import Provider, audiences_of
 from tokenmint.verification.refusal_hints import unknown_issuer
@@ -61,6 +61,9 @@ class Selection:
             return fitting[0]
         if media_type(str(token.header.get("typ", ""))) == ID_JAG_TYP:
             return self._one_for_grants(fitting)
+        granting = [one for one in fitting if JWT_GRANT in one.token_types]
+        if len(granting) == 1 and token.claims.get("aud") in (self._own_issuer, [self._own_issuer]):
+            return granting[0]
         return _one_by_audience(fitting, token)
 
     def _one_for_grants(self, providers: list[Provider]) -> Provider:
@@ -108,7 +111,21 @@ def disjoint(one: Provider, other: Provider) -> bool:
 
 
 def grants_disjoint(one: Provider, other: Provider, own_issuer: str) -> bool:
-    """Return whether no ID-JAG is meant for both of two providers that are disjoint. All of them are for us."""
+    """Return whether no grant is meant for both of two providers that are disjoint. All of them are for us.
+
+    An ID-JAG tells by its `typ` that it is one. Another grant looks like an ID token for us.
+    """
     differ = any(other.where.get(name, value) != value for name, value in one.where.items())
-    both_accept = ID_JAG in one.token_types & other.token_types and bool(one.issuers.keys() & other.issuers.keys())
-    return differ or not both_accept or own_issuer in one.audiences | other.audiences
+    if differ or not one.issuers.keys() & other.issuers.keys():
+        return True
+    if JWT_GRANT in one.token_types | other.token_types:
+        named_apart = JWT_GRANT not in one.token_types & other.token_types
+        if not named_apart or own_issuer in one.audiences | other.audiences:
+            return False
+    return ID_JAG not in one.token_types & other.token_types or own_issuer in one.audiences | other.audiences
+
+
+def mistakes_grants(provider: Provider, own_issuer: str) -> bool:
+    """Return whether a provider's other tokens may be for us too, so that nothing tells them from its grants."""
+    others = provider.token_types - {ID_JAG, JWT_GRANT}
+    return JWT_GRANT in provider.token_types and bool(others) and own_issuer in provider.audiences

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from tokenmint.base.foreign_text import quoted
 from tokenmint.base.token_errors import AlgorithmNotAllowed, BadSignature, ClaimRejected, TokenRejected, UnknownKey
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_JAG, JsonValue, VerifiedToken
+from tokenmint.model.tokens import GRANTS, JsonValue, VerifiedToken
 from tokenmint.verification import refusal_hints
 from tokenmint.verification.grants import check_grant
 from tokenmint.verification.jwk import VerificationKey
@@ -96,8 +96,8 @@ class Verifier:
         observe("assertion.times")
         expires_at, issued_at = check_times(provider, claims, now)
         observe("assertion.audience")
-        if token_type == ID_JAG:
-            check_grant(provider, claims, self._own_issuer, expires_at)
+        if token_type in GRANTS:
+            check_grant(provider, claims, self._own_issuer, expires_at, token_type)
         else:
             check_audience(provider, claims, token_type)
         observe("assertion.nonce")
@@ -117,7 +117,7 @@ class Verifier:
             expires_at=expires_at,
             fingerprint=fingerprint,
             replay_id=_replay_id(unverified),
-            single_use=provider.single_use or token_type == ID_JAG,
+            single_use=provider.single_use or token_type in GRANTS,
         )
 
     def provider_of(self, issuer: str) -> Provider | None:

@@ -27,16 +27,23 @@ from tokenmint.base.errors import (
     UnsupportedGrantType,
 )
 from tokenmint.base.tasks import ENDING
+from tokenmint.base.token_errors import MalformedToken
 from tokenmint.base.trace_context import TRACEPARENT, TRACESTATE, context_of
-from tokenmint.model.drafts import IDENTITY_ASSERTION, SPIFFE_CLIENT_AUTH, TRANSACTION_TOKENS
+from tokenmint.model.drafts import (
+    IDENTITY_ASSERTION,
+    IDENTITY_CHAINING,
+    SPIFFE_CLIENT_AUTH,
+    TRANSACTION_TOKENS,
+    needed,
+)
 from tokenmint.model.minted import MintedToken
 from tokenmint.model.policy import Binding, ExchangeRequest, JsonObject
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_JAG, TXN_TOKEN
+from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP, JWT, JWT_GRANT, REFRESH_TOKEN, TXN_TOKEN
 from tokenmint.policy.targets import ONE_TARGET
 from tokenmint.verification.dpop import DPOP_ALGORITHMS, check_proof
 from tokenmint.verification.jwk import ALGORITHMS
-from tokenmint.verification.jws import MOST_TOKEN
+from tokenmint.verification.jws import MOST_TOKEN, media_type, parse_compact
 from tokenmint.verification.replay import ReplayGuard
 from tokenmint.web import credentials
 from tokenmint.web.forms import Form, read_form, single
@@ -56,6 +63,10 @@ OF_EXCHANGES: Final = frozenset(
 TARGETS: Final = frozenset({"audience", "resource"})
 OF_TRANSACTIONS: Final = frozenset({"request_context", "request_details"})
 """Parameters of requests for transaction tokens alone."""
+_OF_GRANTS: Final = frozenset({IDENTITY_ASSERTION, IDENTITY_CHAINING})
+"""The drafts that need the grant jwt-bearer."""
+_ABROAD: Final = ((IDENTITY_ASSERTION, ID_JAG), (IDENTITY_CHAINING, JWT))
+"""The drafts by which other servers get a grant, and the type by which each is requested."""
 
 _Answer = Callable[[Request, Form], Awaitable[Response]]
 
@@ -99,8 +110,10 @@ class OAuthEndpoints:
             "grant_types_supported": list(self._grants()),
             "authorization_endpoint": self.issuer + AUTHORIZE_PATH,
         }
-        if JWT_BEARER in self._grants():
+        if IDENTITY_ASSERTION in self.drafts:
             document["authorization_grant_profiles_supported"] = [ID_JAG_PROFILE]
+        if minted := [kind for draft, kind in _ABROAD if draft in self.drafts]:
+            document["identity_chaining_requested_token_types_supported"] = minted
         if self.client_certificates:
             document["tls_client_certificate_bound_access_tokens"] = True  # RFC 8705 section 3.3
         for name, path in (("token", TOKEN_PATH), ("introspection", INTROSPECT_PATH), ("revocation", REVOKE_PATH)):
@@ -111,7 +124,7 @@ class OAuthEndpoints:
         return document
 
     def _grants(self) -> tuple[str, ...]:
-        return (TOKEN_EXCHANGE, JWT_BEARER) if IDENTITY_ASSERTION in self.drafts else (TOKEN_EXCHANGE,)
+        return (TOKEN_EXCHANGE, JWT_BEARER) if self.drafts & _OF_GRANTS else (TOKEN_EXCHANGE,)
 
     def _route(self, path: str, respond: _Answer, *, repeatable: frozenset[str] = frozenset()) -> Route:
         gate, row = self.exchanges.gate, OAUTH.get(path)
@@ -159,8 +172,8 @@ class OAuthEndpoints:
 
     async def _token(self, request: Request, form: Form) -> Response:
         possession = await self._possession(request)
-        if single(form, "grant_type") == JWT_BEARER and IDENTITY_ASSERTION in self.drafts:
-            exchange = grant_request(form, possession)
+        if single(form, "grant_type") == JWT_BEARER and self.drafts & _OF_GRANTS:
+            exchange = grant_request(form, possession, chaining=IDENTITY_CHAINING in self.drafts)
         else:
             exchange = exchange_request(form, possession, transactions=TRANSACTION_TOKENS in self.drafts)
         minted = await self.exchanges.one(exchange, current_client())
@@ -226,15 +239,16 @@ def exchange_request(form: Form, possession: Binding, *, transactions: bool = Fa
     """
     grant_type = single(form, "grant_type")
     if grant_type and grant_type != TOKEN_EXCHANGE:
-        raise UnsupportedGrantType([FieldViolation("grant_type", f"expected {TOKEN_EXCHANGE}")])
+        off = f": {JWT_BEARER} {needed(*sorted(_OF_GRANTS))}" if grant_type == JWT_BEARER else ""
+        raise UnsupportedGrantType([FieldViolation("grant_type", f"expected {TOKEN_EXCHANGE}{off}")])
     violations = Violations()
     violations.check("grant_type", f"is required: {TOKEN_EXCHANGE}", holds=bool(grant_type))
     subject_token, actor_token = single(form, "subject_token"), single(form, "actor_token")
     subject_type, actor_type = single(form, "subject_token_type"), single(form, "actor_token_type")
     violations.token("subject_token", len(subject_token.encode()))
     expected = f"expected one of {', '.join(SUBJECT_TOKEN_TYPES)}"
-    subject_types = ("", *SUBJECT_TOKEN_TYPES, *((TXN_TOKEN,) if transactions else ()))
-    violations.check("subject_token_type", expected, holds=subject_type in subject_types)
+    subject_types = ("", *SUBJECT_TOKEN_TYPES, REFRESH_TOKEN, *((TXN_TOKEN,) if transactions else ()))
+    violations.check("subject_token_type", expected + _of_a_draft(subject_type), holds=subject_type in subject_types)
     violations.check("actor_token", f"at most {MOST_TOKEN} bytes", holds=len(actor_token.encode()) <= MOST_TOKEN)
     if actor_token or actor_type:
         violations.check("actor_token", "is required with actor_token_type", holds=bool(actor_token))
@@ -265,8 +279,10 @@ def exchange_request(form: Form, possession: Binding, *, transactions: bool = Fa
     )
 
 
-def grant_request(form: Form, possession: Binding) -> ExchangeRequest:
-    """Return the exchange that a form with an ID-JAG requests (RFC 7523 section 2.1, and the draft's section 4.4).
+def grant_request(form: Form, possession: Binding, *, chaining: bool = False) -> ExchangeRequest:
+    """Return the exchange that a form with a grant requests (RFC 7523 section 2.1).
+
+    ``chaining``: whether a JWT that is no ID-JAG may be one (draft-ietf-oauth-identity-chaining section 2.4).
 
     Raises: as :func:`exchange_request`.
     """
@@ -284,11 +300,20 @@ def grant_request(form: Form, possession: Binding) -> ExchangeRequest:
         subject_token=Secret(assertion),
         audience=audiences[0] if audiences else "",
         resources=resources,
-        subject_token_type=ID_JAG,
+        subject_token_type=_kind_of_grant(Secret(assertion)) if chaining else ID_JAG,
         scopes=scopes,
         binding=Binding(jkt=possession.jkt),
         possession=possession,
     )
+
+
+def _kind_of_grant(assertion: Secret) -> str:
+    """Return the kind that an assertion claims to be. It is not trusted yet: the rules of that kind verify it."""
+    try:
+        typ = parse_compact(assertion, MOST_TOKEN).header.get("typ")
+    except MalformedToken:
+        return JWT_GRANT
+    return ID_JAG if media_type(str(typ)) == ID_JAG_TYP else JWT_GRANT
 
 
 def _transaction(form: Form, violations: Violations) -> tuple[JsonObject | None, JsonObject | None]:
@@ -300,6 +325,13 @@ def _scopes(form: Form, violations: Violations) -> tuple[str, ...]:
     scopes = tuple(dict.fromkeys(single(form, "scope").split(" "))) if single(form, "scope") else ()
     violations.scopes("scope", scopes)
     return scopes
+
+
+def _of_a_draft(subject_type: str) -> str:
+    """Return the hint on a type of subject token that belongs to a draft, "" for others."""
+    if subject_type == ID_JAG:
+        return f": an ID-JAG is the assertion of {JWT_BEARER}, which {needed(IDENTITY_ASSERTION)}"
+    return f": {TXN_TOKEN} {needed(TRANSACTION_TOKENS)}" if subject_type == TXN_TOKEN else ""
 
 
 def _targets(form: Form, violations: Violations) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from tokenmint.cli import app
 from tokenmint.cli.token_files import ProvidersKind, token_type
 from tokenmint.config.entries import TOKEN_TYPES
-from tokenmint.model.drafts import IDENTITY_ASSERTION
+from tokenmint.model.drafts import IDENTITY_ASSERTION, IDENTITY_CHAINING
 
 IDP = Issuer(url="https://partner.example")
 ME = "https://me.example"
@@ -38,3 +38,15 @@ def test_an_id_jag_is_tried_as_one(tmp_path: Path) -> None:
     words = ["providers", "test", "idp", "--config", str(config), "--token-file", str(given)]
     assert CliRunner().invoke(app, [*words, "--kind", "id_jag"]).exit_code == 0
     assert CliRunner().invoke(app, [*words, "--kind", "id_token"]).exit_code == 1
+
+
+def test_a_plain_grant_is_tried_as_one(tmp_path: Path) -> None:
+    config, given = tmp_path / "tokenmint.toml", tmp_path / "token"
+    config.write_text(
+        f'issuer = "{ME}"\n[oauth]\nenabled = true\ndrafts = ["{IDENTITY_CHAINING}"]\n[providers.idp]\n'
+        f'issuer = "{IDP.url}"\naudiences = ["app"]\ntoken_types = ["jwt_grant"]\njwks = \'{IDP.jwks().decode()}\'\n'
+    )
+    given.write_text(IDP.token(time.time(), aud=ME, jti="j"))
+    words = ["providers", "test", "idp", "--config", str(config), "--token-file", str(given)]
+    assert CliRunner().invoke(app, [*words, "--kind", "jwt_grant"]).exit_code == 0
+    assert CliRunner().invoke(app, [*words, "--kind", "jwt"]).exit_code == 1

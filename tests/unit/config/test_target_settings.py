@@ -7,7 +7,7 @@ import pytest
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.config.load import load
 from tokenmint.config.settings import Settings
-from tokenmint.model.drafts import IDENTITY_ASSERTION
+from tokenmint.model.drafts import IDENTITY_ASSERTION, IDENTITY_CHAINING
 from tokenmint.model.tokens import JWT
 
 TEXT = """
@@ -117,6 +117,38 @@ clients = {{ {clients} }}
     with pytest.raises(ConfigurationError) as refused:
         load(file, {})
     assert problem in refused.value.message, case
+
+
+@pytest.mark.parametrize(
+    ("drafts", "name", "rest", "problem"),
+    [
+        ("", "https://as.example", "", f"jwt_grant: needs oauth.drafts to have {IDENTITY_CHAINING}"),
+        (IDENTITY_CHAINING, "as", "", "begins with https://"),
+        (IDENTITY_CHAINING, "https://as.example", 'clients = { batch = "x" }', "jwt_grant.clients: has 'batch'"),
+        (IDENTITY_CHAINING, "https://as.example", 'clients = { web = "x" }', ""),
+        (IDENTITY_CHAINING, "https://as.example", "", ""),
+    ],
+)
+def test_a_grant_for_another_server_needs_its_draft_and_the_servers_issuer(
+    tmp_path: Path, drafts: str, name: str, rest: str, problem: str
+) -> None:
+    file = tmp_path / "tokenmint.toml"
+    more = f"""
+[oauth]
+drafts = {[drafts] if drafts else []}
+[audiences."{name}"]
+clients = ["web"]
+providers = ["idp"]
+[audiences."{name}".jwt_grant]
+{rest}
+"""
+    file.write_text(TEXT.format(audience="", other="", client="", hash="a" * 64) + more)
+    if not problem:
+        assert load(file, {}).audiences[name].format.name == "jwt_grant"
+        return
+    with pytest.raises(ConfigurationError) as refused:
+        load(file, {})
+    assert problem in refused.value.message
 
 
 @pytest.mark.parametrize(("bound", "refused"), [("dpop", False), ("mtls", True), ("any", True)])

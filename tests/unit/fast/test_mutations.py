@@ -50,7 +50,7 @@ MADE = (plans, Plans, "_made")
 PLAIN = (plans, plans, "_is_plain")
 
 MUTATIONS = [
-    Mutation(*PLAIN, "request.subject_token_type != ID_JAG", "True", grants.grants_that_are_used_once),
+    Mutation(*PLAIN, "request.subject_token_type not in GRANTS", "True", grants.grants_that_are_used_once),
     Mutation(minter, Minter, "plain_kit", " and not grant.status_list", "", grants.tokens_that_are_in_a_status_list),
     # the target
     Mutation(*MADE, "policy.completed(client, request)", "request", scenarios.plain_exchanges),

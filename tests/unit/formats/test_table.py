@@ -75,9 +75,9 @@ def test_each_shipped_format_is_a_module_and_jwts_need_no_table() -> None:
     assert header_types(shipped()) == {"at+jwt", "JWT", "txntoken+jwt"}
     assert prefixes(shipped()) == ("tmr_",)
     ours = [name for name, form in shipped().items() if form.traits.signed_by_ring]
-    assert ours == ["id_jag", "jwt", "spiffe", "txn_token"]
+    assert ours == ["id_jag", "jwt", "jwt_grant", "spiffe", "txn_token"]
     never_back = [name for name, form in shipped().items() if not form.comes_back]
-    assert never_back == ["app_service", "firebase", "id_jag", "spiffe"]
+    assert never_back == ["app_service", "firebase", "id_jag", "jwt_grant", "spiffe"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.verification.test_selection import of
 
 from tokenmint.base.token_errors import ClaimRejected
-from tokenmint.model.tokens import ID_JAG, ID_TOKEN, JsonValue
+from tokenmint.model.tokens import ID_JAG, ID_TOKEN, JWT_GRANT, JsonValue
 from tokenmint.verification.grants import check_grant
 from tokenmint.verification.provider import ClaimCheck
 
@@ -59,3 +59,27 @@ def test_section_6_3_two_tenants_users_with_one_sub_are_never_one(case: str, set
     with pytest.raises(ClaimRejected, match="tenant"):
         check(replace(PLAIN, **settings), tenant="acme")
     check(replace(PLAIN, **settings))
+
+
+@pytest.mark.parametrize("token_type", [ID_JAG, JWT_GRANT])
+def test_a_grant_lives_an_hour_at_most_to_the_second(token_type: str) -> None:
+    for issued_at, refused in ((NOW - 3300, False), (NOW - 3301, True), (NOW + 0.5, False), (None, True), ("0", True)):
+        claims = {**CLAIMS, "iat": issued_at}
+        if refused:
+            with pytest.raises(ClaimRejected, match="a grant"):
+                check_grant(PLAIN, claims, ISSUER, NOW + 300, token_type)
+        else:
+            check_grant(PLAIN, claims, ISSUER, NOW + 300, token_type)
+
+
+@pytest.mark.parametrize("name", ["jti", "client_id"])
+def test_an_id_jag_needs_the_claims_that_another_grant_may_leave_out(name: str) -> None:
+    missing = {key: value for key, value in CLAIMS.items() if key != name}
+    check_grant(PLAIN, missing, ISSUER, NOW + 300, JWT_GRANT)
+    with pytest.raises(ClaimRejected, match=name):
+        check_grant(PLAIN, missing, ISSUER, NOW + 300, ID_JAG)
+    wrong: list[JsonValue] = ["", None, 5, ["x"]]
+    for value in wrong:
+        for token_type in (ID_JAG, JWT_GRANT):
+            with pytest.raises(ClaimRejected, match=name):
+                check_grant(PLAIN, {**CLAIMS, name: value}, ISSUER, NOW + 300, token_type)

@@ -1,5 +1,6 @@
 """Which provider's rules a token is judged by, where several share an issuer; and audiences of tokens without `aud`."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,17 @@ from tests.issuer import Issuer, rsa_key
 from tests.unit.verification.proving import ME, NOW, prove
 
 from tokenmint.base.errors import ConfigurationError
-from tokenmint.base.token_errors import ClaimRejected, UnknownIssuer, UnsupportedTokenType, WrongAudience
+from tokenmint.base.token_errors import (
+    BadSignature,
+    ClaimRejected,
+    UnknownIssuer,
+    UnsupportedTokenType,
+    WrongAudience,
+)
 from tokenmint.config.load import load
 from tokenmint.config.providers import provider_from_table
-from tokenmint.model.drafts import IDENTITY_ASSERTION
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_TOKEN, JWT
+from tokenmint.model.drafts import IDENTITY_ASSERTION, IDENTITY_CHAINING
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_TOKEN, JWT, JWT_GRANT
 from tokenmint.verification.provider import Provider
 from tokenmint.verification.selection import disjoint
 
@@ -101,8 +108,56 @@ def test_the_configuration_refuses_providers_whose_id_jags_nothing_tells_apart(
     if apart:
         assert set(load(path, {}).providers) == {"a", "b"}
         return
-    with pytest.raises(ConfigurationError, match=r"providers\.b\.token_types: has id_jag, as providers\.a"):
+    with pytest.raises(ConfigurationError, match=r"providers\.b\.token_types: has the grants of providers\.a"):
         load(path, {})
+
+
+async def test_another_grant_belongs_to_the_one_provider_of_its_issuer_that_accepts_grants() -> None:
+    """Nothing but its audience, which is our issuer alone, tells it from the issuer's other tokens."""
+    granting, app = of("b", audiences=["x"], token_types=["jwt_grant"]), of("app", TWO, audiences=["app"])
+    token = ONE.token(NOW, aud=ME, jti="j")
+    for both in ((granting, app), (app, granting)):
+        assert (await prove(token, *both, kind=JWT_GRANT)).provider == "b"
+        assert (await prove(ONE.token(NOW, aud=[ME], jti="j"), *both, kind=JWT_GRANT)).provider == "b"
+        for audience in (["app", ME], "app"):  # app's, and app takes no grants
+            with pytest.raises((UnsupportedTokenType, WrongAudience, BadSignature)):
+                await prove(ONE.token(NOW, aud=audience), *both, kind=JWT_GRANT)
+    with pytest.raises(UnsupportedTokenType):
+        await prove(token, granting, app)
+    with pytest.raises(WrongAudience):
+        await prove(token, granting, of("c", audiences=["y"], token_types=["jwt_grant"]), kind=JWT_GRANT)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "problem"),
+    [
+        ('["jwt_grant"]', '["id_token"]', ""),
+        ('["jwt_grant"]', '["jwt_grant"]', "providers.b.token_types: has the grants of providers.a"),
+        ('["jwt_grant"]', '["id_token"]|ME', "providers.b.token_types: has the grants of providers.a"),
+        ('["jwt_grant"]|ME', '["id_token"]', "providers.b.token_types: has the grants of providers.a"),
+        ('["jwt_grant", "jwt"]', '["id_token"]', ""),
+        ('["jwt_grant", "jwt"]|ME', "", "providers.a.token_types: has jwt_grant and other kinds"),
+        ('["jwt_grant", "id_jag"]|ME', "", ""),
+    ],
+)
+def test_the_configuration_refuses_grants_that_nothing_tells_from_other_tokens(
+    tmp_path: Path, first: str, second: str, problem: str
+) -> None:
+    tables = []
+    for name, settings in (("x", first), ("y", second)):
+        kinds, _, ours = settings.partition("|")
+        if kinds:
+            audiences = f'["{name}", "{ME}"]' if ours else f'["{name}"]'
+            tables.append(f"audiences = {audiences}\ntoken_types = {kinds}")
+    path = tmp_path / "tokenmint.toml"
+    drafts = json.dumps([IDENTITY_ASSERTION, IDENTITY_CHAINING])
+    path.write_text(f'issuer = "{ME}"\n[oauth]\nenabled = true\ndrafts = {drafts}\n' + configuration(*tables))
+    if not problem:
+        load(path, {})
+        return
+    with pytest.raises(ConfigurationError) as refused:
+        load(path, {})
+    assert problem in refused.value.message
 
 
 def configuration(*tables: str) -> str:

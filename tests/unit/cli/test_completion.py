@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.forked import run_forked
+from tests.forked_commands import folder
 from tests.process import START_LIMIT, environment
 from tests.unit.cli.serving import as_nobody, call
 
@@ -22,7 +23,12 @@ from tokenmint.cli.completion import VARIABLE
 
 pytestmark = pytest.mark.slow
 
-PROGRAM = Path(sys.executable).with_name("tokenmint")
+
+def installed() -> Path:
+    """Return the folder of the installed program. Its start takes longer than that of ``folder``'s."""
+    return Path(sys.executable).parent
+
+
 PRINTING = "printf '<%s>' \"$@\"; echo; echo 'END' 'OF LINE'"
 """Stands for the program once a line is complete: prints its arguments."""
 
@@ -164,10 +170,10 @@ class Typist:
 
 
 @contextmanager
-def typing(directory: Path, *words: str, setup: str) -> Iterator[Typist]:
-    """A shell on a terminal, in which the name of the program prints its arguments."""
+def typing(directory: Path, *words: str, programs: Path, setup: str) -> Iterator[Typist]:
+    """A shell on a terminal, which asks the program of a folder, and in which its name prints its arguments."""
     shown = f"tokenmint() {{ {PRINTING}; }}; echo 'END' 'OF LINE'"
-    path = f"{PROGRAM.parent}:{os.environ['PATH']}"
+    path = f"{programs}:{os.environ['PATH']}"
     variables = environment(PATH=path, TERM="dumb", COLUMNS="400", PS1="", HOME=str(directory))
     pid, terminal = pty.fork()
     if pid == 0:  # pragma: no cover  # another process
@@ -190,29 +196,34 @@ def arguments(shown: str) -> list[str]:
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    ("words", "setup", "lines"),
+    ("words", "programs", "setup", "lines"),
     [
-        (("bash", "--norc", "--noprofile", "-i"), "source <(tokenmint completion bash)", LINES + QUOTED),
+        (("bash", "--norc", "--noprofile", "-i"), folder, "source <(tokenmint completion bash)", LINES + QUOTED),
         (
             ("bash", "--norc", "--noprofile", "-i"),
+            installed,
             "COMP_WORDBREAKS=' '; source <(tokenmint completion bash)",
             WITH_URLS,
         ),
-        (("zsh", "-f", "-i"), "autoload -U compinit; compinit -D; source <(tokenmint completion zsh)", LINES),
+        (("zsh", "-f", "-i"), folder, "autoload -U compinit; compinit -D; source <(tokenmint completion zsh)", LINES),
     ],
     ids=["bash", "bash-without-separators", "zsh"],
 )
 def test_the_key_tab_completes_words_with_separators_and_runs_nothing(
-    tmp_path: Path, words: tuple[str, ...], setup: str, lines: list[tuple[str, list[str]]]
+    tmp_path: Path,
+    words: tuple[str, ...],
+    programs: Callable[[], Path],
+    setup: str,
+    lines: list[tuple[str, list[str]]],
 ) -> None:
     if shutil.which(words[0]) is None:
         pytest.skip(f"{words[0]} is not installed")
     (tmp_path / "tokenmint.toml").write_text(TYPED)
     (tmp_path / "bin").mkdir()
     elsewhere = tmp_path / "bin" / "tokenmint"
-    elsewhere.write_text(f'#!/bin/sh\n[ -n "${VARIABLE}" ] && exec {PROGRAM}\n{PRINTING}\n')
+    elsewhere.write_text(f'#!/bin/sh\n[ -n "${VARIABLE}" ] && exec {programs() / "tokenmint"}\n{PRINTING}\n')
     elsewhere.chmod(0o755)
-    with typing(tmp_path, *words, setup=setup) as typist:
+    with typing(tmp_path, *words, programs=programs(), setup=setup) as typist:
         for line, expected in lines:
             assert arguments(typist.type(f"{line}\t\n")) == expected, line
     assert not (tmp_path / "pwned").exists()
@@ -231,7 +242,7 @@ def test_fish_completes_words_with_separators_and_runs_nothing(tmp_path: Path) -
     )
     outcome = subprocess.run(
         [fish, "--no-config", "-c", f"tokenmint completion fish | source; {asked}"],
-        env=environment(PATH=f"{PROGRAM.parent}:{os.environ['PATH']}", HOME=str(tmp_path)), cwd=tmp_path,
+        env=environment(PATH=f"{folder()}:{os.environ['PATH']}", HOME=str(tmp_path)), cwd=tmp_path,
         capture_output=True, text=True, timeout=START_LIMIT, check=True,
     )  # fmt: skip
     found = [shown.strip().partition("\t")[0] for shown in outcome.stdout.split("END\n")]

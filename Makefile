@@ -50,7 +50,7 @@ fast: $(READY) ## While you edit: style, import rules, and the quick unit tests
 	@TOKENMINT_TEST_DEPTH=quick $(PYTEST) -m "not slow" tests/unit
 
 test: $(READY) ## The unit tests and those of the whole service; with COVERAGE=1 they have to cover 90 %
-	@$(PYTEST) $(if $(COVERAGE),--cov --cov-report=term --cov-fail-under=90) tests/unit tests/e2e
+	@$(PYTEST) $(if $(COVERAGE),--cov --cov-report=term --cov-fail-under=90) -m "not drill" tests/unit tests/e2e
 
 test-pythons: ## `make fast` on every later Python that the machine has
 	@for version in 3.12 3.13 3.14; do \
@@ -60,8 +60,8 @@ test-pythons: ## `make fast` on every later Python that the machine has
 		$(MAKE) --no-print-directory fast PYTHON=$$python VENV=build/python-$$version || exit 1; \
 	done
 
-test-deep: $(READY) ## Longer random histories, more examples, more load
-	@TOKENMINT_TEST_DEPTH=deep $(PYTEST) -m deep tests/unit tests/e2e
+test-deep: $(READY) ## Longer random histories, more examples, more load, and drills: processes that are killed or hang, wrong clocks
+	@TOKENMINT_TEST_DEPTH=deep $(PYTEST) -m "deep or drill" tests/unit tests/e2e
 
 test-vectors: $(READY) ## Against test vectors from outside (TOKENMINT_VECTORS names their folder)
 	@$(BIN)/python -m pytest -q -rs -s tests/conformance

@@ -171,6 +171,7 @@ async def test_a_log_that_nobody_reads_stops_no_call_and_no_stop(
         assert service.stop() == 0
 
 
+@pytest.mark.drill
 async def test_a_log_that_nobody_reads_stops_no_supervisor(tmp_path: Path, issuer: Issuer) -> None:
     configure(tmp_path, issuer.url)
     with unread() as (_, descriptor), ForkedWithLog(tmp_path, descriptor, "--workers", "2") as service:
@@ -223,6 +224,7 @@ async def test_a_log_that_fails_fails_no_call(
         assert service.stop() == 0
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize(
     ("transport", "workers"),
     [("grpcio", []), ("native", ["--workers", "2"])],

@@ -18,7 +18,7 @@ from tests.process import OPERATOR, Service, configure, environment, write_kek
 
 from tokenmint.storage.embedded import EmbeddedServer
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.drill]
 
 COUNT = depth(6_000, 100_000)
 PATIENCE = 600.0  # seconds for an import on a machine with other work

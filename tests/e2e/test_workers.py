@@ -37,6 +37,7 @@ def test_several_workers_share_the_ports_and_one_that_dies_is_replaced(tmp_path:
     assert not processes_of(tmp_path)
 
 
+@pytest.mark.drill
 def test_workers_that_end_again_and_again_are_started_after_longer_and_longer_pauses(tmp_path: Path) -> None:
     configure(tmp_path)
     with ForkedService(tmp_path, "--workers", "2") as service:
@@ -64,6 +65,7 @@ class Impatient(Service):
     program = ("-c", IMPATIENT)
 
 
+@pytest.mark.drill
 def test_a_worker_that_hangs_is_replaced_and_counted(tmp_path: Path, issuer: Issuer) -> None:
     configure(tmp_path, issuer.url)
     with Impatient(tmp_path, "--workers", "2") as service:
@@ -100,6 +102,7 @@ def answers(place: str) -> bool:
         return client.connect_ex((address.host, address.port)) == 0
 
 
+@pytest.mark.drill
 def test_stopping_with_a_hung_worker_takes_the_drain_and_a_margin(tmp_path: Path) -> None:
     configure(tmp_path, extra='[limits]\ndrain = "1s"\n')
     with ForkedService(tmp_path, "--workers", "2") as service:

@@ -21,7 +21,7 @@ from tests.rig import AUDIENCE
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 from tokenmint.v1.token_exchange_service_pb2_grpc import TokenExchangeServiceStub
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.drill]
 
 PATIENCE = 60.0  # seconds
 PRELOADED = ("/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime", "/usr/lib/faketime")

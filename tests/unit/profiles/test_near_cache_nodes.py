@@ -257,6 +257,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize("name", FAULTS)
 async def test_no_value_is_used_5_s_after_its_change_was_confirmed_whatever_fails_over(
     name: str, tmp_path: Path, background: Background

@@ -148,7 +148,7 @@ async def run(url: str, history: list[tuple[Any, ...]]) -> None:
         await play(world, history)
 
 
-@settings(max_examples=depth(30, 1000))
+@settings(max_examples=depth(12, 1000))
 @given(history=st.lists(event, max_size=30))
 @example(history=[("see", "eu", X), ("see", "us", X), ("disable", "eu", PEOPLE[2]), ("pull", ("us", "eu"))])
 @example(history=[("create", "eu", "ada", {X}), ("see", "us", X), ("disable", "eu", "ada"), ("pull", ("us", "eu"))])

@@ -57,10 +57,10 @@ class Stage:
                 self.offer(who, seconds=SETTLE, warmup=0.0)
         return self._running[who.name]
 
-    def fill(self, who: Contender) -> None:
-        """Let every principal come once, so that a server's caches hold what they will."""
+    def fill(self, who: Contender, times: int) -> None:
+        """Let every principal come so many times, so that a server's caches hold what they will."""
         calls = 0
-        while calls < world.PRINCIPALS:
+        while calls < times * world.PRINCIPALS:
             calls += int(self.offer(who, seconds=1.0, warmup=0.0)["calls"])
 
     def offer(self, who: Contender, **options: object) -> load.Answer:
@@ -87,7 +87,7 @@ def measure(stage: Stage, row: Row, seconds: float, results: Sequence[Figures], 
     if row.principals == world.ONCE:
         options |= {"from": 0, "once": True}
     if row.filled:
-        stage.fill(row.who)
+        stage.fill(row.who, row.filled)
     answer = stage.offer(row.who, **options)
     calls = max(1, answer["calls"])
     shares = sorted(answer["cpu_each"].values(), reverse=True)

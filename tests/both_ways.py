@@ -306,7 +306,7 @@ class BothWays:
     async def warm(self) -> None:
         """Let the near cache and the lots know what a first call brings."""
         near, clock = self.rig.parts.near, self.rig.clock
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(600):  # a machine that does much else runs this process seldom
             while not self.knows_ada:
                 self.stock()
                 full = await self.by_full(self.request(), self.metadata())

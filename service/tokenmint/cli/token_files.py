@@ -11,8 +11,12 @@ from tokenmint.cli.output import plain
 from tokenmint.model.secret import shown
 from tokenmint.model.tokens import JWT_GRANT
 
-Kind = Literal["id_token", "access_token", "jwt", "txn_token"]
-KINDS: Final = "id_token, access_token, jwt or txn_token"
+Kind = Literal["id_token", "access_token", "jwt", "id_jag", "jwt_grant", "txn_token"]
+"""The kinds of subject tokens."""
+KINDS: Final = "id_token, access_token, jwt, id_jag, jwt_grant or txn_token"
+ActorKind = Literal["id_token", "access_token", "jwt"]
+"""The kinds of actor tokens."""
+ACTOR_KINDS: Final = "id_token, access_token or jwt"
 ProvidersKind = Literal["id_token", "access_token", "jwt", "id_jag", "jwt_grant"]
 """The kinds of tokens that a provider may issue."""
 PROVIDERS_KINDS: Final = "id_token, access_token, jwt, id_jag or jwt_grant"

@@ -1,4 +1,4 @@
-"""`tokenmint providers test` offers the kinds of tokens that a provider may issue, and no others."""
+"""Commands offer the kinds of tokens that they take: `providers test` those of a provider, `token exchange` all."""
 
 import time
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import get_args
 from tests.issuer import Issuer
 from typer.testing import CliRunner
 
+from tokenmint.admission.validation import SUBJECT_TOKEN_TYPES
 from tokenmint.cli import app
-from tokenmint.cli.token_files import ProvidersKind, token_type
+from tokenmint.cli.token_files import ActorKind, Kind, ProvidersKind, token_type
 from tokenmint.config.entries import TOKEN_TYPES
 from tokenmint.model.drafts import IDENTITY_ASSERTION, IDENTITY_CHAINING
 
@@ -19,6 +20,11 @@ ME = "https://me.example"
 def test_the_kinds_are_those_of_the_configuration() -> None:
     assert set(get_args(ProvidersKind)) == TOKEN_TYPES.keys()
     assert all(token_type(kind) == urn for kind, urn in TOKEN_TYPES.items())
+
+
+def test_every_kind_can_be_exchanged_and_explained_and_plain_ones_name_actors() -> None:
+    assert set(get_args(Kind)) == {*get_args(ProvidersKind), "txn_token"}
+    assert [token_type(kind) for kind in get_args(ActorKind)] == list(SUBJECT_TOKEN_TYPES)
 
 
 def test_a_transaction_token_is_no_kind_of_a_provider() -> None:

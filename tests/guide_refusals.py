@@ -18,6 +18,7 @@ from tests.guide_chains import (
     not_reexchanged,
     scope_is_missing,
 )
+from tests.guide_domains import DOMAINS
 from tests.guide_mcp import MCP
 from tests.guide_settings import APPLICATION, ENTRA, FIREBASE, GOOGLE, PARTNER, POD, SERVICE_ACCOUNT, TENANT, delegating
 from tests.guide_signals import SIGNALS
@@ -295,6 +296,7 @@ REFUSED: Mapping[str, Sequence[Provocation]] = {
         another_clients_token,
         config("[oauth]", '[listen]\nhttp = "0.0.0.0:8080"\n[oauth]'),
     ],
+    "other-domains": DOMAINS,
     "agents": [
         transacting(f"{AS_MCP} --requested-kind txn_token"),
         transacting(f"{AS_MCP} --scope orders.write"),

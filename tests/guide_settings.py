@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.guides import Setting, Walk
@@ -94,6 +95,36 @@ def web_token(issuer: Issuer, now: float) -> Mapping[str, str]:
     Eve's clock is ahead: tokens of the second in which hers were revoked, a moment ago, would be refused.
     """
     return {"id-token.txt": issuer.token(now, **PARTNER), "eve.txt": issuer.token(now + 2, **PARTNER | {"sub": "7"})}
+
+
+def grants(issuer: Issuer, now: float) -> Mapping[str, str]:
+    """A user's ID token, and the grants of two other servers, which are used once each."""
+    return {
+        "id-token.txt": issuer.token(now, **PARTNER),
+        "id-jag.txt": id_jag(issuer, now),
+        "grant.txt": grant(issuer, now),
+    }
+
+
+def id_jag(issuer: Issuer, now: float, **changes: Any) -> str:
+    """An ID-JAG of the partner for the client `web`."""
+    claims = {
+        "aud": "https://tokens.example.com", "client_id": "web", "jti": str(uuid4()), "scope": "orders.read",
+        "resource": "https://orders.example.com",
+    }  # fmt: skip
+    return issuer.token(now, {"typ": "oauth-id-jag+jwt"}, **PARTNER | claims | changes)
+
+
+def grant(issuer: Issuer, now: float, **changes: Any) -> str:
+    """A JWT authorization grant of the supplier."""
+    claims = {"iss": "https://as.supplier.example", "sub": "ada", "aud": "https://tokens.example.com"}
+    return issuer.token(now, {"typ": "JWT"}, **claims | {"jti": str(uuid4())} | changes)
+
+
+def supplier() -> tuple[str, str]:
+    """Let the supplier's keys be those of the issuer on loopback."""
+    line = 'issuer = "https://as.supplier.example"'
+    return line, line + '\njwks_url = "{issuer}/jwks.json"\nallow_private = true'
 
 
 def signals_of_partner(issuer: Issuer, now: float) -> Mapping[str, str]:
@@ -189,6 +220,7 @@ SETTINGS: Mapping[str, Setting] = {
         delegating,
         started={"uvicorn server:app --port 8000": mcp_server},
     ),
+    "other-domains": Setting([partner(), supplier()], grants),
     "oauth-http": Setting([partner()], orders_token, signing_client),
     "signals": Setting([partner()], signals_of_partner),
     "status-lists": Setting([partner()], web_token),

@@ -348,6 +348,16 @@ async def test_the_metadata_say_that_the_grant_is_served(http: httpx2.AsyncClien
     assert document["identity_chaining_requested_token_types_supported"] == [ID_JAG]  # section 7.1
 
 
+@pytest.mark.parametrize("grant_type", [None, "password"])
+async def test_rfc_6749_section_5_2_a_refused_grant_type_names_all_that_are_served(
+    rig: Rig, http: httpx2.AsyncClient, grant_type: str | None
+) -> None:
+    given = {"grant_type": grant_type} if grant_type is not None else {}
+    status, body = await post(rig, http, **given)
+    assert status == 400
+    assert f"{EXCHANGE} or {BEARER}" in body["error_description"]
+
+
 async def test_without_the_draft_nothing_of_it_is_configured(serve: Serve) -> None:
     with pytest.raises(ConfigurationError) as refused:
         async with serve(EXTRA.replace(OPTIONS, "[oauth]\nenabled = true\n")):

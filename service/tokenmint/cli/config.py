@@ -60,5 +60,8 @@ def check(
 
 
 def _tokens(audience: Audience) -> str:
-    """Return the text for the column `tokens`: the algorithm if it can be chosen, otherwise the format."""
-    return audience.algorithm if audience.format.signed_by_ring else audience.format.name
+    """Return the text for the column `tokens`: the algorithm if it can be chosen, and a format of its own."""
+    name = audience.format.name
+    if not audience.format.signed_by_ring:
+        return name
+    return audience.algorithm if audience.format.gives_access else f"{audience.algorithm} {name}"

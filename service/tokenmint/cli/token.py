@@ -17,7 +17,7 @@ from tokenmint.cli.options import Group, Timeout
 from tokenmint.cli.output import Output, as_dict, as_json, plain, print_json
 from tokenmint.cli.tables import print_message, print_table
 from tokenmint.cli.times import at, whole_seconds
-from tokenmint.cli.token_files import KINDS, Kind, read_token, token_type
+from tokenmint.cli.token_files import ACTOR_KINDS, KINDS, ActorKind, Kind, read_token, requested_type, token_type
 
 app = App(
     add_completion=False,
@@ -68,7 +68,7 @@ class Presented(Group):
     actor_token_file: Annotated[
         Path | None, typer.Option("--actor-token-file", help="File that holds the token of the actor for the subject.")
     ] = None
-    actor_kind: Annotated[Kind, typer.Option(metavar="KIND", help="The kind of the actor token.")] = "id_token"
+    actor_kind: Annotated[ActorKind, typer.Option(metavar="KIND", help=ACTOR_KINDS)] = "id_token"
     nonce: Annotated[str | None, typer.Option(help="The nonce that the token has to contain.")] = None
     dpop_jkt: Annotated[
         str | None, typer.Option("--dpop-jkt", help="Bind the token to the DPoP key with this RFC 7638 thumbprint.")
@@ -95,7 +95,9 @@ class Requested(Group):
 
     requested_kind: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="The kind of token to mint, for example txn_token; default: the audience's."),
+        typer.Option(
+            metavar="KIND", help="The kind of token to mint, such as id_jag or txn_token; default: the audience's."
+        ),
     ] = None
     request_context: Annotated[
         str | None, typer.Option(metavar="JSON", help="The circumstances of a transaction, a JSON object.")
@@ -106,7 +108,7 @@ class Requested(Group):
 
     def kind(self) -> dict[str, Any]:
         """Return the fields that each target of a batch has too."""
-        return {"requested_token_type": token_type(self.requested_kind)} if self.requested_kind else {}
+        return {"requested_token_type": requested_type(self.requested_kind)} if self.requested_kind else {}
 
     def account(self) -> dict[str, Any]:
         """Return the fields that only a request for one token has."""

@@ -9,10 +9,14 @@ import typer
 from tokenmint.base.errors import ConfigurationError
 from tokenmint.cli.output import plain
 from tokenmint.model.secret import shown
-from tokenmint.model.tokens import JWT_GRANT
+from tokenmint.model.tokens import JWT, JWT_GRANT
 
-Kind = Literal["id_token", "access_token", "jwt", "txn_token"]
-KINDS: Final = "id_token, access_token, jwt or txn_token"
+Kind = Literal["id_token", "access_token", "jwt", "id_jag", "jwt_grant", "txn_token"]
+"""The kinds of subject tokens."""
+KINDS: Final = "id_token, access_token, jwt, id_jag, jwt_grant or txn_token"
+ActorKind = Literal["id_token", "access_token", "jwt"]
+"""The kinds of actor tokens."""
+ACTOR_KINDS: Final = "The kind of the actor token: id_token, access_token or jwt."
 ProvidersKind = Literal["id_token", "access_token", "jwt", "id_jag", "jwt_grant"]
 """The kinds of tokens that a provider may issue."""
 PROVIDERS_KINDS: Final = "id_token, access_token, jwt, id_jag or jwt_grant"
@@ -33,6 +37,11 @@ def read_token(file: Path) -> str:
         place = "standard input" if typed else plain(shown(file))
         raise ConfigurationError(f"{place}: holds no token: pipe one in, or name its file with --token-file")
     return text
+
+
+def requested_type(kind: str) -> str:
+    """Return the URN by which a kind of token is requested: the type of a minted JWT authorization grant is JWT."""
+    return JWT if kind == "jwt_grant" else token_type(kind)
 
 
 def token_type(kind: str) -> str:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from tokenmint.base.key_path import key_path
 from tokenmint.config.suggestions import did_you_mean, no_such_table
-from tokenmint.config.tables import AudienceTable, File
+from tokenmint.config.tables import ActorsTable, AudienceTable, File
 from tokenmint.formats.format import Format, Reading
 from tokenmint.formats.table import Formats, without_table
 from tokenmint.model.drafts import STATUS_LIST
@@ -123,6 +123,7 @@ class AudienceRules:
         if not table.providers and not table.audiences and not self._table.reexchange_from:
             text = "is required, or audiences (their tokens authenticate an actor), or the audience's reexchange_from"
             self._problem("actors.providers", text)
+        self._check_sources_of_scopes(table)
         by_actor = table.scopes_by_actor
         for actor, scopes in (by_actor or {}).items():
             path = key_path("actors", "scopes_by_actor", actor)
@@ -140,6 +141,14 @@ class AudienceRules:
             actor_scopes=table.actor_scopes,
             scopes_by_actor=MappingProxyType(dict(by_actor)) if by_actor is not None else None,
         )
+
+    def _check_sources_of_scopes(self, table: ActorsTable) -> None:
+        """Report a source that would have no effect: actors would get more scopes than the file seems to say."""
+        for key in sorted({"subject_scopes", "actor_scopes"} & table.model_fields_set):
+            if table.scopes != "intersection":
+                self._problem(f"actors.{key}", 'is used only with scopes = "intersection": set that, or leave it out')
+            elif key == "actor_scopes" and table.scopes_by_actor is not None:
+                self._problem(f"actors.{key}", "scopes_by_actor counts instead: leave one of the two out")
 
     def formatted(self, audience: Audience) -> Audience:
         """Return ``audience`` with the format of its table."""

@@ -25,6 +25,7 @@ from tokenmint.firebase.accounts import account_file
 from tokenmint.model.firebase import FirebaseProject
 from tokenmint.model.proxies import Proxy
 from tokenmint.model.signals import SignalRules
+from tokenmint.model.tokens import GRANTS
 from tokenmint.verification.jwk import ALGORITHMS
 from tokenmint.verification.key_source import KeySource
 from tokenmint.verification.provider import ClaimCheck, ClaimPaths, Provider
@@ -244,6 +245,8 @@ class _Builder:
                 self._problem("audiences", f"is not set for this provider: it is the {entry.audiences_from}")
         elif self.unknown_entry:
             pass
+        elif not audiences and self._takes_grants_alone():
+            pass  # our issuer is the audience of every grant
         elif not audiences or not all(audiences):
             self._problem(
                 "audiences", "is required: the client ids, or other audiences, that its tokens are issued for"
@@ -262,6 +265,11 @@ class _Builder:
                 )
         return audiences
 
+    def _takes_grants_alone(self) -> bool:
+        kinds: frozenset[str] = self._setting("token_types", frozenset())
+        known = {TOKEN_TYPES[kind] for kind in kinds & TOKEN_TYPES.keys()}  # the others are reported by themselves
+        return bool(kinds) and known <= GRANTS
+
     def _default_audiences(self) -> list[str]:
         """Return patterns of the audiences that everybody's tokens have unless they ask for others."""
         entry, given = self.entry, self.table.issuer or ()
@@ -276,7 +284,9 @@ class _Builder:
     def _some_of(self, key: str, default: set[str], names: Collection[str], reason: str = "") -> frozenset[str]:
         chosen: frozenset[str] = self._setting(key, frozenset(default))
         if not chosen or not chosen <= set(names):
-            self._problem(key, f"expected some of {', '.join(sorted(names))}{reason}")
+            wrong = min(chosen - set(names), default="")
+            meant = f", not {wrong!r}{did_you_mean(wrong, names)}" if wrong else ""
+            self._problem(key, f"expected some of {', '.join(sorted(names))}{reason}{meant}")
         return chosen | _ONE_SIGNATURE if chosen & _ONE_SIGNATURE else chosen
 
     def _users(self) -> FirebaseProject | None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from tokenmint.base.config_values import Table
 from tokenmint.base.errors import ConfirmationDenied, FormatDenied
+from tokenmint.base.key_path import key_path
 from tokenmint.formats.format import Format, Kit, Reading
 from tokenmint.formats.jwt import claims_of, signed_claims, without_id
 from tokenmint.model.drafts import IDENTITY_ASSERTION
@@ -24,6 +25,7 @@ from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP, JsonValue
 
 LIFETIME: Final = 300  # seconds
 ONE_KEY: Final = "an ID-JAG is bound to a DPoP key"  # section 9.8 knows no other
+EMPTY_ID: Final = "is empty: expected the id that this client has at the other server"
 
 
 class IdJagTable(Table):
@@ -67,6 +69,8 @@ class IdJagFormat(Format):
             reading.problem("bound", f"{ONE_KEY}: expected 'dpop'")
         for client in sorted(audience.clients - table.clients.keys()):
             reading.problem("id_jag.clients", f"lacks {client!r}: the id that this client has at the other server")
+        for client in sorted(name for name, there in table.clients.items() if not there):
+            reading.problem(key_path("id_jag", "clients", client), EMPTY_ID)
         return replace(self.traits, options=IdJagOptions(MappingProxyType(dict(table.clients))))
 
     def claims(self, grant: TokenGrant, kit: Kit) -> dict[str, JsonValue]:

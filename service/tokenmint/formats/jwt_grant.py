@@ -14,9 +14,10 @@ from pydantic import Field
 
 from tokenmint.base.config_values import Table
 from tokenmint.base.errors import ConfirmationDenied
+from tokenmint.base.key_path import key_path
 from tokenmint.base.uri import BadUri, normal_uri
 from tokenmint.formats.format import Format, Kit, Reading
-from tokenmint.formats.id_jag import LIFETIME, claims_abroad
+from tokenmint.formats.id_jag import EMPTY_ID, LIFETIME, claims_abroad
 from tokenmint.formats.jwt import signed_claims, without_id
 from tokenmint.model.drafts import IDENTITY_CHAINING, needed
 from tokenmint.model.format import FormatTraits
@@ -68,6 +69,8 @@ class JwtGrantFormat(Format):
             reading.problem("bound", f"{ONE_KEY}: expected 'dpop'")
         for client in sorted(table.clients.keys() - audience.clients):
             reading.problem("jwt_grant.clients", f"has {client!r}, which is no client of the audience")
+        for client in sorted(name for name, there in table.clients.items() if not there):
+            reading.problem(key_path("jwt_grant", "clients", client), EMPTY_ID)
         return replace(self.traits, options=JwtGrantOptions(MappingProxyType(dict(table.clients))))
 
     def claims(self, grant: TokenGrant, kit: Kit) -> dict[str, JsonValue]:

@@ -4,7 +4,7 @@ These endpoints read forms and write JSON. Policy, rate limits and audit are the
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -175,7 +175,8 @@ class OAuthEndpoints:
         if single(form, "grant_type") == JWT_BEARER and self.drafts & _OF_GRANTS:
             exchange = grant_request(form, possession, chaining=IDENTITY_CHAINING in self.drafts)
         else:
-            exchange = exchange_request(form, possession, transactions=TRANSACTION_TOKENS in self.drafts)
+            transactions = TRANSACTION_TOKENS in self.drafts
+            exchange = exchange_request(form, possession, transactions=transactions, grants=self._grants())
         minted = await self.exchanges.one(exchange, current_client())
         return token_response(minted, lifetime=max(0, int(minted.expires_at - self.clock.now())))
 
@@ -228,10 +229,13 @@ def token_response(minted: MintedToken, *, lifetime: int) -> JSONResponse:
     return JSONResponse(body, headers=NO_STORE)
 
 
-def exchange_request(form: Form, possession: Binding, *, transactions: bool = False) -> ExchangeRequest:
+def exchange_request(
+    form: Form, possession: Binding, *, transactions: bool = False, grants: Sequence[str] = (TOKEN_EXCHANGE,)
+) -> ExchangeRequest:
     """Return the exchange that a form requests (RFC 8693 section 2.1), bound to the DPoP key of ``possession``.
 
     ``transactions``: whether the parameters of transaction tokens have a meaning. If not, they are ignored.
+    ``grants``: the grant types that are served, for the refusal of another one.
 
     Raises:
         InvalidRequest: lists every violation.
@@ -240,9 +244,9 @@ def exchange_request(form: Form, possession: Binding, *, transactions: bool = Fa
     grant_type = single(form, "grant_type")
     if grant_type and grant_type != TOKEN_EXCHANGE:
         off = f": {JWT_BEARER} {needed(*sorted(_OF_GRANTS))}" if grant_type == JWT_BEARER else ""
-        raise UnsupportedGrantType([FieldViolation("grant_type", f"expected {TOKEN_EXCHANGE}{off}")])
+        raise UnsupportedGrantType([FieldViolation("grant_type", f"expected {' or '.join(grants)}{off}")])
     violations = Violations()
-    violations.check("grant_type", f"is required: {TOKEN_EXCHANGE}", holds=bool(grant_type))
+    violations.check("grant_type", f"is required: {' or '.join(grants)}", holds=bool(grant_type))
     subject_token, actor_token = single(form, "subject_token"), single(form, "actor_token")
     subject_type, actor_type = single(form, "subject_token_type"), single(form, "actor_token_type")
     violations.token("subject_token", len(subject_token.encode()))

@@ -60,6 +60,10 @@ def test_a_trailing_slash_of_the_issuer_stays_in_it_and_not_in_the_url() -> None
         ({"issuer": "https://i", "audiences": ["a"], "algorithms": ["none"]}, ["providers.p.algorithms: expected"]),
         ({"issuer": "https://i", "audiences": ["a"], "algorithms": []}, ["providers.p.algorithms: expected some"]),
         ({"issuer": "https://i", "audiences": ["a"], "token_types": ["x"]}, ["providers.p.token_types: expected some"]),
+        ({"issuer": "https://i", "audiences": ["a"], "token_types": ["id_token", "id-jag"]},
+         ["providers.p.token_types: expected some of access_token, id_jag, id_token, jwt, jwt_grant, not 'id-jag'"]),
+        ({"issuer": "https://i", "token_types": ["id_token", "jwt_grant"]}, ["providers.p.audiences: is required"]),
+        ({"issuer": "https://i", "audiences": [""], "token_types": ["jwt_grant"]}, ["providers.p.audiences: is req"]),
         ({"issuer": "https://i", "audiences": ["a"], "jwks": "{}"}, ["providers.p.jwks: is not a JWK set"]),
         ({"issuer": "https://i", "audiences": ["a"], "jwks": '{"keys":[]}'}, ["providers.p.jwks: has no usable key"]),
         ({"issuer": "https://i", "audiences": ["a"], "jwks_file": "/none"}, ["providers.p.jwks_file: can't be read"]),
@@ -109,6 +113,12 @@ def test_a_wrong_value_is_told_with_an_example_and_without_what_only_follows_fro
     assert told.endswith("expected the numeric ids of the projects whose jobs are accepted, for example 123456")
     [told] = problems(use="github-actions", audiences=["a"], repository_ids="octo/web")
     assert "expected a list" in told
+
+
+@pytest.mark.parametrize("kinds", [["jwt_grant"], ["id_jag"], ["id_jag", "jwt_grant"]])
+def test_a_provider_of_grants_alone_needs_no_audiences(kinds: list[str]) -> None:
+    """Every grant is for our issuer, so no token of this provider is compared with its audiences."""
+    assert make(issuer="https://i", token_types=kinds).audiences == frozenset()
 
 
 def test_an_operator_may_add_to_a_shipped_entry() -> None:

@@ -86,6 +86,7 @@ def test_audiences_whose_names_are_alike_still_start(tmp_path: Path) -> None:
     [
         ("no switch", "", "https://as.example", 'web = "x"', f"needs oauth.drafts to have {IDENTITY_ASSERTION}"),
         ("no id for a client", IDENTITY_ASSERTION, "https://as.example", 'batch = "x"', "id_jag.clients: lacks 'web'"),
+        ("an empty id", IDENTITY_ASSERTION, "https://as.example", 'web = ""', "id_jag.clients.web: is empty: expected"),
         ("no issuer", IDENTITY_ASSERTION, "as", 'web = "x"', "begins with https://"),
         (
             "an older version",
@@ -125,6 +126,7 @@ clients = {{ {clients} }}
         ("", "https://as.example", "", f"jwt_grant: needs oauth.drafts to have {IDENTITY_CHAINING}"),
         (IDENTITY_CHAINING, "as", "", "begins with https://"),
         (IDENTITY_CHAINING, "https://as.example", 'clients = { batch = "x" }', "jwt_grant.clients: has 'batch'"),
+        (IDENTITY_CHAINING, "https://as.example", 'clients = { web = "" }', "jwt_grant.clients.web: is empty"),
         (IDENTITY_CHAINING, "https://as.example", 'clients = { web = "x" }', ""),
         (IDENTITY_CHAINING, "https://as.example", "", ""),
     ],
@@ -180,8 +182,12 @@ clients = {{ web = "x" }}
         ('scopes = "union"', "actors.scopes"),
         ('scopes = "intersection"\nsubject_scopes = "profile.scopes"', "actors.subject_scopes: expected 'text'"),
         ('scopes = "intersection"\nactor_scopes = "= actor.("', "actors.actor_scopes"),
+        ('subject_scopes = "profile.roles"', "actors.subject_scopes: is used only with scopes = \"intersection\""),
+        ('actor_scopes = "actor.profile.roles"', "actors.actor_scopes: is used only with scopes = \"intersection\""),
+        ('scopes = "intersection"\nactor_scopes = "actor.profile.roles"\nscopes_by_actor = { bot = ["read"] }',
+         "actors.actor_scopes: scopes_by_actor counts instead: leave one of the two out"),
     ],
-)
+)  # fmt: skip
 def test_rules_for_actors_that_can_not_be_used(tmp_path: Path, actors: str, problem: str) -> None:
     table = f'scopes = ["read"]\n[audiences."https://api.example".actors]\nproviders = ["idp"]\n{actors}'
     with pytest.raises(ConfigurationError) as refused:

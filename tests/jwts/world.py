@@ -87,6 +87,7 @@ jwks = '''{_BUNDLE}'''
 clients = ["web", "keys", "pod", "mesh"]
 providers = ["work"]
 reexchange_from = ["{NEXT}", "{PLAIN}"]
+scopes = ["read"]
 on_missing_profile = "without"
 [audiences."{TARGET}".actors]
 providers = ["pod"]

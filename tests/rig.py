@@ -58,8 +58,9 @@ HTTP_TLS = 'http_cert_file = "tls.crt"\nhttp_key_file = "tls.key"\nhttp_client_c
 PATIENCE = 'read_timeout = "10s"\nwrite_timeout = "20s"\n'
 """A busy machine is not what most tests are about."""
 
+OWN_ISSUER = "https://tokens.example"
 CONFIG = """
-issuer = "https://tokens.example"
+issuer = "{own_issuer}"
 data_dir = "{directory}"
 
 [redis]
@@ -269,6 +270,8 @@ class Options:
     patience: str = PATIENCE
     head: str = ""
     """Put before everything else."""
+    own_issuer: str = OWN_ISSUER
+    """Its own, which its tokens name. The issuer of the provider `idp` is another one."""
     transport: str = "grpcio"
     log_writer: LineWriter | None = None
     formats: Formats | None = None
@@ -288,7 +291,8 @@ def write_configuration(serve: Serve, options: Options, secrets: Mapping[str, Se
     algorithms, legacy = ('["ES256", "RS256"]', "RS256") if serve.rsa else ('["ES256"]', "ES256")
     written = text.format(
         patience=options.patience, directory=serve.directory, prefix=serve.prefix, issuer=serve.issuer.url,
-        algorithms=algorithms, legacy=legacy, **{name: secret.fingerprint() for name, secret in secrets.items()},
+        algorithms=algorithms, legacy=legacy, own_issuer=options.own_issuer,
+        **{name: secret.fingerprint() for name, secret in secrets.items()},
     )  # fmt: skip
     config.write_text(written + options.extra)
     return config

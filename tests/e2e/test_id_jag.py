@@ -221,13 +221,27 @@ async def test_an_id_jag_is_used_once(rig: Rig, http: httpx2.AsyncClient) -> Non
 async def test_scopes_are_narrowed_and_never_widened(rig: Rig, http: httpx2.AsyncClient) -> None:
     for claim, asked, expected in (
         ("read write", "", "read write"), ("read write", "read", "read"), ("read", "", "read"),
-        ("read chat", "", "read"), ("other", "", None), (None, "", None),
+        ("read chat", "", "read"), ("", "", None), (None, "", None),
     ):  # fmt: skip
         status, body = await granted(rig, http, grant(rig, scope=claim), scope=asked)
         assert (status, body.get("scope")) == (200, expected), claim
     for claim, asked in (("read", "write"), ("read", "read write"), (None, "read")):
         status, body = await granted(rig, http, grant(rig, scope=claim), scope=asked)
         assert (status, body["error"]) == (400, "invalid_scope"), (claim, asked)
+
+
+async def test_mcp_section_7_6_2_an_id_jag_whose_scopes_are_all_foreign_is_no_grant(
+    rig: Rig, http: httpx2.AsyncClient
+) -> None:
+    """A token without scopes would be one that no identity provider has asked for: some services take it for all."""
+    for resource, scope, asked in (
+        (MCP, "other", ""), (MCP, "chat more", ""), (MCP, "other", "read"), (CHAT, "write", ""), (MCP, "READ", ""),
+    ):  # fmt: skip
+        token = grant(rig, scope=scope, resource=resource)
+        status, body = await granted(rig, http, token, scope=asked)
+        assert (status, body["error"], body["reason"]) == (400, "invalid_grant", "SCOPE_DENIED"), (scope, asked)
+        told = await refusal(over_grpc(rig, token, scopes=[asked] if asked else []))
+        assert (told.code, told.reason) == (grpc.StatusCode.PERMISSION_DENIED, "SCOPE_DENIED")
 
 
 async def test_a_client_that_proves_only_its_name_has_no_grant(rig: Rig, http: httpx2.AsyncClient) -> None:

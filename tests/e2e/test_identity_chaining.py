@@ -11,6 +11,7 @@ import jwt
 import pytest
 import pytest_asyncio
 from google.protobuf.field_mask_pb2 import FieldMask
+from grpc import StatusCode
 from tests import plain_http
 from tests.e2e.sharing import Start
 from tests.issuer import Issuer, ec_key, rsa_key
@@ -224,7 +225,7 @@ async def test_section_5_1_a_client_that_proves_only_its_name_has_no_grant(rig: 
 
 async def test_section_2_5_scopes_are_at_most_those_of_the_grant(rig: Rig, http: httpx2.AsyncClient) -> None:
     for claim, asked, expected in (
-        ("read", "", "read"), ("read write", "write", "write"), ("other", "", None), (None, "", "read write"),
+        ("read", "", "read"), ("read write", "write", "write"), ("read other", "", "read"), (None, "", "read write"),
         (None, "read", "read"), ("", "", None),
     ):  # fmt: skip
         status, body = await granted(rig, http, grant(rig, scope=claim), scope=asked)
@@ -232,6 +233,15 @@ async def test_section_2_5_scopes_are_at_most_those_of_the_grant(rig: Rig, http:
     for claim, asked in (("read", "write"), ("", "read"), (None, "admin")):
         status, body = await granted(rig, http, grant(rig, scope=claim), scope=asked)
         assert (status, body["error"]) == (400, "invalid_scope"), (claim, asked)
+
+
+async def test_section_2_5_a_grant_whose_scopes_are_all_foreign_is_refused(rig: Rig, http: httpx2.AsyncClient) -> None:
+    for audience, scope, asked in ((API, "other", ""), (API, "other", "read"), (OTHER, "read", "")):
+        token = grant(rig, scope=scope)
+        status, body = await granted(rig, http, token, resource=audience, scope=asked)
+        assert (status, body["error"], body["reason"]) == (400, "invalid_grant", "SCOPE_DENIED"), (audience, asked)
+        told = await refusal(over_grpc(rig, token, audience, scopes=[asked] if asked else []))
+        assert (told.code, told.reason) == (StatusCode.PERMISSION_DENIED, "SCOPE_DENIED")
 
 
 async def test_a_resource_of_the_grant_and_of_the_request_lead_to_one_audience(

@@ -251,7 +251,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     function.__name__: function
     for function in (
         parsing, key_sets, verification, claims, events, policy, messages, parameters, records, spiffe_ids,
-        sts_targets.resources, sts_targets.id_jags, sts_targets.assertions, sts_targets.protected_resources,
+        sts_targets.resources, sts_targets.id_jags, sts_targets.plain_grants, sts_targets.assertions,
+        sts_targets.protected_resources,
     )
 }  # fmt: skip
 

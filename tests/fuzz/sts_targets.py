@@ -1,5 +1,5 @@
-"""Targets of `fuzz.py` for the parsers that gateways and agents reach: resources, ID-JAGs, client authentication, and
-protected resources (RFC 9728).
+"""Targets of `fuzz.py` for the parsers that gateways and agents reach: resources, ID-JAGs and plain grants, client
+authentication, and protected resources (RFC 9728).
 
 Each takes any bytes, and raises nothing but a finding.
 """
@@ -7,21 +7,23 @@ Each takes any bytes, and raises nothing but a finding.
 import contextlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from tokenmint.admission.validation import Violations
 from tokenmint.base.encoding import encode_segment
-from tokenmint.base.errors import CallerUnauthenticated, InvalidRequest, TokenmintError
+from tokenmint.base.errors import CallerUnauthenticated, GrantScopesDenied, InvalidRequest, TokenmintError
 from tokenmint.base.token_errors import TokenRejected
 from tokenmint.base.uri import BadUri, normal_uri
 from tokenmint.config.providers import provider_from_table
 from tokenmint.formats.jwt import FORMAT
 from tokenmint.model.policy import Audience, Binding, Client, ExchangeRequest
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import ID_JAG
+from tokenmint.model.tokens import ID_JAG, JWT_GRANT, JsonValue, VerifiedToken
+from tokenmint.policy.acting import scopes_in, scopes_of_grant
 from tokenmint.policy.targets import Targets, check_target
-from tokenmint.verification.grants import check_grant
+from tokenmint.verification.grants import MAX_LIFETIME, check_grant
 from tokenmint.verification.jws import parse_object
 from tokenmint.verification.provider import numeric_date
 from tokenmint.web.credentials import JWT_BEARER, JWT_SPIFFE, credentials_in
@@ -42,13 +44,14 @@ _USUAL: Final = Audience(
 _AUDIENCES: Final = {
     one.name: one for one in (replace(_USUAL, resources=frozenset({RESOURCE})), replace(_USUAL, name="other"))
 }
+_SCOPED: Final = replace(_USUAL, scopes=frozenset({"read"}))
 _FINDER: Final = Targets(_AUDIENCES)
 _PROVIDER: Final = provider_from_table(
     "idp",
     {
         "issuer": "https://idp.example",
         "audiences": ["app"],
-        "token_types": ["id_jag"],
+        "token_types": ["id_jag", "jwt_grant"],
         "jwks_url": "https://idp.example/k",
     },
     own_issuer=ISSUER,
@@ -85,21 +88,47 @@ def resources(data: bytes) -> None:
 
 def id_jags(data: bytes) -> None:
     """The claims of an ID-JAG, whose resources count before anything is verified."""
+    claims = _granted(data, ID_JAG)
+    if claims is not None:
+        assert isinstance(claims["jti"], str)
+        assert isinstance(claims["client_id"], str)
+
+
+def plain_grants(data: bytes) -> None:
+    """The claims of another JWT that is a grant, by the same rules, and without the claims of ID tokens."""
+    claims = _granted(data, JWT_GRANT)
+    if claims is not None:
+        assert not claims.keys() & {"nonce", "at_hash", "c_hash", "s_hash"}, "an ID token as a grant"
+        assert isinstance(claims.get("jti", "x"), str)
+        assert isinstance(claims.get("client_id", "x"), str)
+
+
+def _granted(data: bytes, kind: str) -> Mapping[str, JsonValue] | None:
+    """Return the claims of an accepted grant, None for another one."""
     token = b".".join((encode_segment(b'{"alg":"ES256"}'), encode_segment(data), b"AA"))
-    asked = ExchangeRequest(Secret(token), "https://api.example", subject_token_type=ID_JAG)
+    asked = ExchangeRequest(Secret(token), "https://api.example", subject_token_type=kind)
     with contextlib.suppress(TokenmintError):
         _FINDER.completed(CLIENT, asked)
     with contextlib.suppress(TokenRejected):
         claims = parse_object(data, "claims")
         expires_at = numeric_date(claims, "exp")
         if expires_at is None:
-            return
-        numeric_date(claims, "iat")
-        check_grant(_PROVIDER, claims, ISSUER, expires_at)
-        assert claims["aud"] in (ISSUER, [ISSUER]), "an ID-JAG for another server"
-        assert isinstance(claims["jti"], str)
-        assert isinstance(claims["client_id"], str)
+            return None
+        issued_at = numeric_date(claims, "iat")
+        check_grant(_PROVIDER, claims, ISSUER, expires_at, kind)
+        assert claims["aud"] in (ISSUER, [ISSUER]), "a grant for another server"
+        assert issued_at is not None
+        assert expires_at - issued_at <= MAX_LIFETIME
         assert "tenant" not in claims
+        verified = VerifiedToken("idp", "https://idp.example", "1", kind, claims, issued_at, expires_at, "f", "r", True)
+        try:
+            scopes = scopes_of_grant(_SCOPED, CLIENT, verified, None)
+        except GrantScopesDenied:
+            return None
+        assert scopes is None or scopes <= _SCOPED.scopes, "a scope that is not ours"
+        assert scopes is None or scopes or not scopes_in(claims.get("scope")), "scopes that became none"
+        return claims
+    return None
 
 
 def assertions(data: bytes) -> None:

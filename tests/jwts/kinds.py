@@ -8,6 +8,7 @@ import jwt
 from tests.issuer import ec_key
 from tests.jwts.world import (
     AS,
+    CHAINED,
     DOMAIN,
     ENDPOINT,
     FIREBASE,
@@ -26,13 +27,14 @@ from tests.regions import AUTHORITY, ISSUER
 from tests.signals import CAEP, LOGOUT
 from tests.unit.verification.test_dpop import proof as dpop_proof
 
-from tokenmint.model.tokens import ID_JAG_TYP, TXN_TOKEN, TXN_TOKEN_TYP
+from tokenmint.model.tokens import ID_JAG_TYP, JWT_GRANT_TYP, TXN_TOKEN, TXN_TOKEN_TYP
 from tokenmint.regions import given_up, identity
 
 TRANSACTION: Final = {"requested_token_type": TXN_TOKEN, "scope": "read"}
 OF_FORMATS: Final[Mapping[str, tuple[str, ...]]] = {
     "jwt": ("an issued access token", "an issued one with typ JWT"),
     "id_jag": ("an issued ID-JAG",),
+    "jwt_grant": ("an issued plain grant",),
     "spiffe": ("an issued JWT-SVID", "an issued JWT-SVID for us"),
     "txn_token": ("an issued transaction token",),
     "app_service": ("a token for App Service",),
@@ -51,6 +53,8 @@ async def of_providers(world: World) -> dict[str, str]:
         "a user's ID token": work(),
         "a user's access token": work("at+jwt"),
         "an ID-JAG": work(ID_JAG_TYP, aud=ISSUER, client_id="web", scope="read"),
+        "a plain grant": work(JWT_GRANT_TYP, aud=ISSUER, client_id="web", scope="read"),
+        "a plain grant with typ JWT": work(aud=ISSUER),
         "a provider's transaction token": work(TXN_TOKEN_TYP, aud=DOMAIN, **transaction),
         "its transaction token for us": work(TXN_TOKEN_TYP, **transaction),
         "its status list": work("statuslist+jwt", status_list={"bits": 1, "lst": "eNrbuRgAAhcBXQ"}, ttl=60),
@@ -90,6 +94,7 @@ async def of_the_service(world: World) -> dict[str, str]:
         "an issued access token": issued,
         "an issued one with typ JWT": await world.minted(PLAIN),
         "an issued ID-JAG": await world.minted(AS),
+        "an issued plain grant": await world.minted(CHAINED),
         "an issued JWT-SVID": await world.minted(SVIDS),
         "an issued JWT-SVID for us": await world.minted(ENDPOINT),
         "an issued transaction token": await world.minted(DOMAIN, **TRANSACTION),

@@ -7,9 +7,9 @@ from typing import Final
 from tests.jwts import offline, places
 from tests.jwts.kinds import TRANSACTION
 from tests.jwts.places import BEARER, SPIFFE, Accepts, Tokens, one_by_one
-from tests.jwts.world import AS, DOMAIN, SVIDS, World
+from tests.jwts.world import AS, CHAINED, DOMAIN, SVIDS, World
 
-from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_TOKEN, JWT, TXN_TOKEN
+from tokenmint.model.tokens import ACCESS_TOKEN, ID_JAG, ID_TOKEN, JWT, JWT_GRANT, TXN_TOKEN
 
 TABLE_FILE: Final = "TOKENMINT_JWT_MATRIX"
 """The environment variable with the name of the file for the table."""
@@ -39,12 +39,14 @@ USER, ACCESS, ISSUED, PLAIN = (
     "an issued one with typ JWT",
 )
 TRANSACTIONS, WORKLOAD, SVID = "an issued transaction token", "a workload's token", "a JWT-SVID"
+ASSERTION, GRANT, PLAIN_GRANT = "an ID-JAG", "a plain grant", "a plain grant with typ JWT"
 SIGNED, TYPED = "a client's assertion", "a client's typed assertion"
 PLACES: Final[Mapping[str, Place]] = {
     "subject, id_token": _at(TOKEN, places.subject(ID_TOKEN), USER),
     "subject, access_token": _at(TOKEN, places.subject(ACCESS_TOKEN), ACCESS, ISSUED, PLAIN),
     "subject, jwt": _at(TOKEN, places.subject(JWT), USER, ACCESS, ISSUED, PLAIN),
     "subject, id-jag": _at(TOKEN, places.subject(ID_JAG)),
+    "subject, jwt-bearer": _at(TOKEN, places.subject(JWT_GRANT)),
     "subject, txn_token": _at(TOKEN, places.subject(TXN_TOKEN)),
     "subject over gRPC, id_token": _at(f"{V1}ExchangeToken", places.subject_over_grpc(ID_TOKEN), USER),
     "subject over gRPC, access_token": _at(
@@ -53,26 +55,39 @@ PLACES: Final[Mapping[str, Place]] = {
     "subject over gRPC, jwt": _at(
         f"{V1}ExchangeToken", places.subject_over_grpc(JWT), USER, ACCESS, ISSUED, PLAIN
     ),
-    "subject over gRPC, id-jag": _at(f"{V1}ExchangeToken", places.subject_over_grpc(ID_JAG), "an ID-JAG"),
+    "subject over gRPC, id-jag": _at(f"{V1}ExchangeToken", places.subject_over_grpc(ID_JAG), ASSERTION),
+    "subject over gRPC, jwt-bearer": _at(
+        f"{V1}ExchangeToken", places.subject_over_grpc(JWT_GRANT), GRANT, PLAIN_GRANT
+    ),
     "subject over gRPC, txn_token": _at(f"{V1}ExchangeToken", places.subject_over_grpc(TXN_TOKEN)),
-    "subject of a batch, jwt": _at(f"{V1}BatchExchangeTokens", places.batch, USER, ACCESS, ISSUED, PLAIN),
-    "subject, explained": _at(f"{V1}ExplainExchange", places.explained, USER, ACCESS, ISSUED, PLAIN),
+    "subject of a batch, jwt": _at(f"{V1}BatchExchangeTokens", places.batch(JWT), USER, ACCESS, ISSUED, PLAIN),
+    "subject of a batch, id-jag": _at(f"{V1}BatchExchangeTokens", places.batch(ID_JAG)),
+    "subject of a batch, jwt-bearer": _at(f"{V1}BatchExchangeTokens", places.batch(JWT_GRANT)),
+    "subject, explained": _at(f"{V1}ExplainExchange", places.explained(JWT), USER, ACCESS, ISSUED, PLAIN),
+    "subject, explained, id-jag": _at(f"{V1}ExplainExchange", places.explained(ID_JAG), ASSERTION),
+    "subject, explained, jwt-bearer": _at(
+        f"{V1}ExplainExchange", places.explained(JWT_GRANT), GRANT, PLAIN_GRANT
+    ),
     "origin, id_token": _at(TOKEN, places.subject(ID_TOKEN, DOMAIN, **TRANSACTION), USER),
     "origin, access_token": _at(TOKEN, places.subject(ACCESS_TOKEN, DOMAIN, **TRANSACTION), ACCESS, ISSUED),
     "origin, jwt": _at(TOKEN, places.subject(JWT, DOMAIN, **TRANSACTION), USER, ACCESS, ISSUED),
     "origin, id-jag": _at(TOKEN, places.subject(ID_JAG, DOMAIN, **TRANSACTION)),
+    "origin, jwt-bearer": _at(TOKEN, places.subject(JWT_GRANT, DOMAIN, **TRANSACTION)),
     "replaced, txn_token": _at(TOKEN, places.subject(TXN_TOKEN, DOMAIN, **TRANSACTION), TRANSACTIONS),
     "actor, id_token": _at(TOKEN, places.actor(ID_TOKEN), WORKLOAD),
     "actor, access_token": _at(TOKEN, places.actor(ACCESS_TOKEN)),
     "actor, jwt": _at(TOKEN, places.actor(JWT), WORKLOAD),
     "actor, id-jag": _at(TOKEN, places.actor(ID_JAG)),
+    "actor, jwt-bearer": _at(TOKEN, places.actor(JWT_GRANT)),
     "actor, txn_token": _at(TOKEN, places.actor(TXN_TOKEN)),
     "actor over gRPC, id_token": _at(f"{V1}ExchangeToken", places.actor_over_grpc(ID_TOKEN), WORKLOAD),
     "actor over gRPC, jwt": _at(f"{V1}ExchangeToken", places.actor_over_grpc(JWT), WORKLOAD),
     "actor over gRPC, id-jag": _at(f"{V1}ExchangeToken", places.actor_over_grpc(ID_JAG)),
+    "actor over gRPC, jwt-bearer": _at(f"{V1}ExchangeToken", places.actor_over_grpc(JWT_GRANT)),
     "actor over gRPC, txn_token": _at(f"{V1}ExchangeToken", places.actor_over_grpc(TXN_TOKEN)),
-    "grant": _at(TOKEN, places.grant, "an ID-JAG"),
+    "grant": _at(TOKEN, places.grant, ASSERTION, GRANT, PLAIN_GRANT),
     "grant for an ID-JAG": _at(TOKEN, places.grant_for(AS)),
+    "grant for a plain grant": _at(TOKEN, places.grant_for(CHAINED)),
     "grant for a JWT-SVID": _at(TOKEN, places.grant_for(SVIDS)),
     "grant for a transaction token": _at(TOKEN, places.grant_for(DOMAIN)),
     "DPoP": _at(TOKEN, places.dpop, "a DPoP proof"),

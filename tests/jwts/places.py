@@ -1,7 +1,7 @@
 """The places that take a JWT, each with the kinds that it accepts."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import grpc
 import jwt
@@ -9,7 +9,7 @@ from tests.gateway_ways import request_of
 from tests.jwts.world import DOMAIN, TARGET, World
 
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
-from tokenmint.model.tokens import ID_JAG, ID_TOKEN, JWT, TXN_TOKEN
+from tokenmint.model.tokens import GRANTS, ID_TOKEN, JWT_GRANT, TXN_TOKEN
 from tokenmint.storage import streams
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -17,7 +17,6 @@ from tokenmint.v1 import token_exchange_service_pb2 as pb
 Tokens = Mapping[str, str]
 """Tokens by their kind."""
 Accepts = Callable[[World, str], Awaitable[bool]]
-BEARER_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 BEARER, SPIFFE = (f"urn:ietf:params:oauth:client-assertion-type:jwt-{name}" for name in ("bearer", "spiffe"))
 CHECK: Final = "/envoy.service.auth.v3.Authorization/Check"
 
@@ -66,27 +65,35 @@ def subject_over_grpc(kind: str) -> Accepts:
     return place
 
 
-async def batch(world: World, token: str) -> bool:
+def batch(kind: str) -> Accepts:
     """The same for several audiences."""
-    request = pb.BatchExchangeTokensRequest(
-        subject_token=token, subject_token_type=JWT, targets=[pb.BatchExchangeTarget(audience=TARGET)]
-    )
-    try:
-        answer = await world.rig.exchange.BatchExchangeTokens(request, **world.rig.auth("web"))
-    except grpc.aio.AioRpcError:
-        return False
-    return all(result.HasField("token") for result in answer.results)
+
+    async def place(world: World, token: str) -> bool:
+        request = pb.BatchExchangeTokensRequest(
+            subject_token=token, subject_token_type=kind, targets=[pb.BatchExchangeTarget(audience=TARGET)]
+        )
+        try:
+            answer = await world.rig.exchange.BatchExchangeTokens(request, **world.rig.auth("web"))
+        except grpc.aio.AioRpcError:
+            return False
+        return all(result.HasField("token") for result in answer.results)
+
+    return place
 
 
-async def explained(world: World, token: str) -> bool:
+def explained(kind: str) -> Accepts:
     """The same as an operator's dry run."""
-    exchange = pb.ExchangeTokenRequest(subject_token=token, subject_token_type=JWT, audience=TARGET)
-    request = pb.ExplainExchangeRequest(exchange=exchange, client_id="web")
-    call = pb_explain(world)(request, **world.rig.auth("root"))
-    try:
-        return bool((await call).HasField("planned_token"))
-    except grpc.aio.AioRpcError:
-        return False
+
+    async def place(world: World, token: str) -> bool:
+        exchange = pb.ExchangeTokenRequest(subject_token=token, subject_token_type=kind, audience=TARGET)
+        request = pb.ExplainExchangeRequest(exchange=exchange, client_id="web")
+        call = pb_explain(world)(request, **world.rig.auth("root"))
+        try:
+            return bool((await call).HasField("planned_token"))
+        except grpc.aio.AioRpcError:
+            return False
+
+    return place
 
 
 def pb_explain(world: World) -> Callable[..., Awaitable[pb.ExplainExchangeResponse]]:
@@ -121,7 +128,7 @@ def actor_over_grpc(kind: str) -> Accepts:
 
 async def grant(world: World, token: str) -> bool:
     """The assertion of the grant jwt-bearer."""
-    form = {"grant_type": BEARER_GRANT, "assertion": token, "audience": TARGET}
+    form = {"grant_type": JWT_GRANT, "assertion": token, "audience": TARGET}
     return (await world.http.post("/oauth2/token", data=world.secret() | form)).status_code == 200
 
 
@@ -129,15 +136,15 @@ def grant_for(audience: str) -> Accepts:
     """A grant for a token that is no access token, by either transport."""
 
     async def place(world: World, token: str) -> bool:
-        form = {"grant_type": BEARER_GRANT, "assertion": token, "audience": audience}
+        form = {"grant_type": JWT_GRANT, "assertion": token, "audience": audience}
         if (await world.http.post("/oauth2/token", data=world.secret() | form)).status_code == 200:
             return True
-        kind = TXN_TOKEN if audience == DOMAIN else ""
-        request = pb.ExchangeTokenRequest(
-            subject_token=token, subject_token_type=ID_JAG, audience=audience, requested_token_type=kind,
-            scopes=["read"] if audience == DOMAIN else [],
-        )  # fmt: skip
-        return await _succeeds(world.rig.exchange.ExchangeToken(request, **world.rig.auth("web")))
+        wanted: dict[str, Any] = {"requested_token_type": TXN_TOKEN, "scopes": ["read"]} if audience == DOMAIN else {}
+        for kind in GRANTS:
+            request = pb.ExchangeTokenRequest(subject_token=token, subject_token_type=kind, audience=audience, **wanted)
+            if await _succeeds(world.rig.exchange.ExchangeToken(request, **world.rig.auth("web"))):
+                return True
+        return False
 
     return place
 

@@ -25,8 +25,9 @@ from tokenmint.model.drafts import DRAFTS
 from tokenmint.model.tokens import ID_TOKEN
 from tokenmint.verification.jwk import VerificationKey, read_jwk
 
-TARGET, NEXT, PLAIN, AS, SVIDS, SITE, DOMAIN, FIREBASE, POLLED = (
+TARGET, NEXT, PLAIN, AS, CHAINED, SVIDS, SITE, DOMAIN, FIREBASE, POLLED = (
     "https://target.example", "https://next.example", "https://plain.example", "https://as.example",
+    "https://chained.example",
     "https://svids.example", "https://site.example", "trust-domain.example", "demo-app", "https://polled.example",
 )  # fmt: skip
 ENDPOINT: Final = f"{ISSUER}/oauth2/token"
@@ -55,7 +56,7 @@ audience = "{TARGET}"
 [providers.work]
 issuer = "{WORK.url}"
 audiences = ["app"]
-token_types = ["id_token", "access_token", "id_jag"]
+token_types = ["id_token", "access_token", "id_jag", "jwt_grant"]
 jwks = '''{WORK.jwks().decode()}'''
 [providers.work.signals]
 deliveries = ["secevent", "logout", "apple"]
@@ -86,6 +87,7 @@ jwks = '''{_BUNDLE}'''
 clients = ["web", "keys", "pod", "mesh"]
 providers = ["work"]
 reexchange_from = ["{NEXT}", "{PLAIN}"]
+scopes = ["read"]
 on_missing_profile = "without"
 [audiences."{TARGET}".actors]
 providers = ["pod"]
@@ -109,6 +111,13 @@ clients = ["web"]
 providers = ["work"]
 on_missing_profile = "without"
 [audiences."{AS}".id_jag]
+clients = {{ web = "x" }}
+
+[audiences."{CHAINED}"]
+clients = ["web"]
+providers = ["work"]
+on_missing_profile = "without"
+[audiences."{CHAINED}".jwt_grant]
 clients = {{ web = "x" }}
 
 [spiffe]

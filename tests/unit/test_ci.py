@@ -1,6 +1,6 @@
 """`.ci/run`, with a `make` that fails where the test says so: a job that fails ends no other."""
 
-import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,39 +15,56 @@ case " $BROKEN " in *" $1 "*) exit 3 ;; esac
 """
 
 
+INSTALLER = """\
+#!/bin/sh
+echo "$@" >> "$INSTALLED"
+"""
+TOOLS = ("bash", "env", "sh", "dirname", "cat")
+"""The programs of the machine that the script and the fakes need. It finds no other one."""
+SCRIPT = (ROOT / ".ci" / "run").read_text()
+
+
+def write(folder: Path, name: str, text: str = "#!/bin/sh\n") -> None:
+    """Write a program."""
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o755)
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A folder with the script, and with programs that only write down how they were called."""
+    """A folder with the script, and with programs that only write down how they were called.
+
+    All that the script needs is there, so a job installs nothing. If it did, the fake `apt-get` would write it down.
+    """
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
-    (tmp_path / "bin").mkdir()
-    for name in (
-        "make",
-        "redis-server",
-        "curl",
-        "python3.11",
-        "node",
-        "npm",
-        "faketime",
-        "softhsm2-util",
-        "chromium",
-        "mvn",
-        "javac",
-    ):
-        program = tmp_path / "bin" / name
-        program.write_text(MAKE if name == "make" else "#!/bin/sh\n")
-        program.chmod(0o755)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in TOOLS:
+        found = shutil.which(name)
+        assert found is not None
+        (programs / name).symlink_to(found)
+    for name in (*re.findall(r"^ *(?:.* )?need ([a-z0-9.-]+) [a-z]", SCRIPT, re.MULTILINE), "python3.11", "go"):
+        write(programs, name)
+    write(programs, "git", "#!/bin/sh\nexit 1\n")
+    write(programs, "make", MAKE)
+    write(programs, "apt-get", INSTALLER)
     return tmp_path
 
 
 def ci(clone: Path, *jobs: str, broken: str = "") -> tuple[int, str, list[str]]:
-    """Run it. Returns its status, what it says, and how make was called."""
+    """Run it. Returns its status, what it says, and how make was called. It sees no program of the machine."""
     made = clone / "made"
     done = subprocess.run(
         [clone / ".ci" / "run", *jobs], capture_output=True, text=True, check=False,
-        env={**os.environ, "PATH": f"{clone}/bin:{os.environ['PATH']}", "MADE": str(made), "BROKEN": broken},
+        env={"PATH": f"{clone}/bin", "MADE": str(made), "INSTALLED": str(clone / "installed"), "BROKEN": broken},
     )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr, made.read_text().splitlines() if made.exists() else []
+    return done.returncode, done.stdout + done.stderr, lines(made)
+
+
+def lines(file: Path) -> list[str]:
+    """Return the lines of a file, which may not be there."""
+    return file.read_text().splitlines() if file.exists() else []
 
 
 def rows(text: str) -> dict[str, str]:
@@ -85,9 +102,7 @@ def test_chaos_runs_beside_another_version_where_the_clone_has_that_commit(clone
     _, text, made = ci(clone, "chaos")
     assert not any("BESIDE" in line for line in made)
     (told,) = [line for line in text.splitlines() if "two versions" in line]
-    git = clone / "bin" / "git"
-    git.write_text('#!/bin/sh\n[ "$1 $2" = "cat-file -e" ]\n')
-    git.chmod(0o755)
+    write(clone / "bin", "git", '#!/bin/sh\n[ "$1 $2" = "cat-file -e" ]\n')
     (clone / "made").unlink()
     status, text, made = ci(clone, "chaos")
     assert (status, "two versions" in text, "RESETS=2" in made[2]) == (0, False, True)
@@ -100,6 +115,24 @@ def test_every_job_is_run_by_default(clone: Path) -> None:
     status, text, _ = ci(clone)
     assert status == 0
     assert list(rows(text)) == [*jobs, "all"]
+    assert lines(clone / "installed") == []
+
+
+@pytest.mark.parametrize(
+    ("job", "command", "packages"),
+    [
+        ("test", "fish", "fish"), ("test-gateways", "nginx", "nginx libnginx-mod-http-js"),
+        ("test-site", "chromium", "chromium fonts-dejavu-core"), ("demo", "redis-server", "redis-server"),
+    ],
+)  # fmt: skip
+def test_a_job_installs_the_packages_of_a_command_that_is_missing(
+    clone: Path, job: str, command: str, packages: str
+) -> None:
+    (clone / "bin" / command).unlink()
+    status, text, _ = ci(clone, job)
+    assert (status, f"installing {packages}\n" in text) == (0, True)
+    expected = ["update -qq", f"install -y -qq --no-install-recommends {packages}"]
+    assert lines(clone / "installed") == expected
 
 
 def test_a_job_that_does_not_exist_is_named_before_anything_is_run(clone: Path) -> None:

@@ -6,7 +6,10 @@ import pytest
 from tests.fuzz import sts_targets
 from tests.pages import ROOT
 
-TARGETS = (sts_targets.resources, sts_targets.id_jags, sts_targets.assertions, sts_targets.protected_resources)
+TARGETS = (
+    sts_targets.resources, sts_targets.id_jags, sts_targets.plain_grants, sts_targets.assertions,
+    sts_targets.protected_resources,
+)  # fmt: skip
 SEEDS = ROOT / "tests" / "fuzz" / "seeds"
 
 

@@ -24,7 +24,7 @@ from tokenmint.base.token_errors import TokenRejected, TokenReplayed
 from tokenmint.model.drafts import RFC7523BIS, SPIFFE_CLIENT_AUTH
 from tokenmint.model.policy import Binding, Client
 from tokenmint.model.secret import Secret
-from tokenmint.model.tokens import JWT, VerifiedToken
+from tokenmint.model.tokens import ACCESS_TOKEN, JWT, VerifiedToken
 from tokenmint.policy.delegation import bound_to, check_possession
 from tokenmint.verification.jws import parse_compact
 from tokenmint.verification.provider import Provider, audiences_of, kind_of_workloads
@@ -248,8 +248,13 @@ class ClientAuthenticator:
             raise CallerUnauthenticated(detail=f"workload token: {error.reason} {error.detail}") from None
         if "act" in verified.claims:  # RFC 8693 section 4.1: somebody else holds it, and no rule admits actors here
             raise CallerUnauthenticated(detail="the workload token is delegated (act): the workload has to use its own")
-        if of_svid is not None:
-            self._check_assertion(verified, of_svid=of_svid)
+        provider = self._workloads.providers[verified.provider]
+        if of_svid is not None and (provider.trust_domain is not None) is not of_svid:
+            raise CallerUnauthenticated(detail="a JWT-SVID is sent as jwt-spiffe, and no other token is")
+        if of_svid is not None or verified.token_type == ACCESS_TOKEN:
+            self._check_own_token(verified)
+        issuer_alone = of_svid is True or (of_svid is False and RFC7523BIS in self._rules.drafts)
+        self._check_audience(provider, verified, issuer_alone=issuer_alone)
         name = (verified.provider, verified.subject)
         named = [client for client in self.callers.clients.values() if name in client.workloads]
         if len(named) != 1:
@@ -265,14 +270,11 @@ class ClientAuthenticator:
                 raise CallerUnauthenticated(detail=f"workload token: {TokenReplayed.reason}") from None
         return named[0], verified.subject
 
-    def _check_assertion(self, verified: VerifiedToken, *, of_svid: bool) -> None:
-        """Refuse a platform's token that was sent as another type of assertion, and the token of a user's sign-in."""
-        provider = self._workloads.providers[verified.provider]
-        if (provider.trust_domain is not None) is not of_svid:
-            raise CallerUnauthenticated(detail="a JWT-SVID is sent as jwt-spiffe, and no other token is")
+    @staticmethod
+    def _check_own_token(verified: VerifiedToken) -> None:
+        """Refuse the token of a user's sign-in: its application is not the party that holds it (RFC 9068 2.2.1)."""
         if signed_in := sorted(SIGN_IN & verified.claims.keys()):
-            raise CallerUnauthenticated(detail=f"the assertion is of a user's sign-in: it has {', '.join(signed_in)}")
-        self._check_audience(provider, verified, issuer_alone=of_svid or RFC7523BIS in self._rules.drafts)
+            raise CallerUnauthenticated(detail=f"the token is of a user's sign-in: it has {', '.join(signed_in)}")
 
     def _by_certificate(self, credentials: Credentials) -> Client | None:
         if not credentials.certificates:

@@ -159,6 +159,12 @@ class ScopeDenied(AccessDenied):
     summary = "the caller may not have one of the requested scopes for this audience"
 
 
+class GrantScopesDenied(ScopeDenied):
+    """The fault is the grant's, and not the request's: `invalid_grant` (MCP's extension, section 7.6.2)."""
+
+    summary = "the grant has scopes, and none of them can be granted for this audience"
+
+
 class LifetimeDenied(AccessDenied):
     reason = "LIFETIME_DENIED"
     summary = "the audience does not allow a lifetime that long"

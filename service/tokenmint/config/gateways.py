@@ -27,6 +27,9 @@ _NO_TOKENS: Final = frozenset(
     }
 )  # fmt: skip
 _TRANSACTIONS: Final = "has transaction tokens, which no Authorization header may carry"
+_GRANTS: Final = (
+    "has grants for another server, which a client presents there: the service behind the gateway gets none"
+)
 _TYPES: Final = {None: "", "id_token": ID_TOKEN, "access_token": ACCESS_TOKEN, "jwt": JWT}
 
 
@@ -59,8 +62,8 @@ def _problems(name: str, table: EnvoyTable, audiences: Mapping[str, Audience]) -
     for key, audience in named.items():
         if audience is not None and audience not in audiences:
             yield f"{name}.{key}: {no_such_table('audiences', audience, audiences)}"
-        elif audience is not None and audiences[audience].format.transaction is not None:
-            yield f"{name}.{key}: {audience} {_TRANSACTIONS}"
+        elif audience is not None and (reason := _never_a_bearer(audiences[audience])):
+            yield f"{name}.{key}: {audience} {reason}"
     for host in table.hosts:
         if not _is_host(host):
             path = key_path("hosts", host)
@@ -80,8 +83,8 @@ def _problems_of_routes(table: GatewayTable, audiences: Mapping[str, Audience]) 
         if route.audience not in audiences:
             yield f"{path}.audience: {no_such_table('audiences', route.audience, audiences)}"
             continue
-        if audiences[route.audience].format.transaction is not None:
-            yield f"{path}.audience: {route.audience} {_TRANSACTIONS}"
+        if reason := _never_a_bearer(audiences[route.audience]):
+            yield f"{path}.audience: {route.audience} {reason}"
         violations = Violations()
         violations.scopes("scopes", route.scopes)
         try:
@@ -92,6 +95,13 @@ def _problems_of_routes(table: GatewayTable, audiences: Mapping[str, Audience]) 
         unknown = [scope for scope in route.scopes if scope not in audiences[route.audience].scopes]
         if unknown and not audiences[route.audience].drops_foreign_scopes:
             yield f"{path}.scopes: the audience does not have {', '.join(unknown)}"
+
+
+def _never_a_bearer(audience: Audience) -> str:
+    """Return why no gateway may put an audience's tokens into the header Authorization; "" for other audiences."""
+    if audience.format.transaction is not None:
+        return _TRANSACTIONS
+    return _GRANTS if audience.format.grants_elsewhere else ""
 
 
 def _is_host(text: str) -> bool:

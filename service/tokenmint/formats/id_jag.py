@@ -50,6 +50,7 @@ class IdJagFormat(Format):
         token_types=(ID_JAG,),
         signed_by_ring=True,
         header_type=ID_JAG_TYP,
+        grants_elsewhere=True,
         carries_actor=True,
         carries_binding=True,
         carries_scopes=True,
@@ -65,6 +66,7 @@ class IdJagFormat(Format):
             reading.problem("id_jag", f"needs oauth.drafts to have {IDENTITY_ASSERTION}")
         if not audience.name.startswith("https://"):
             reading.problem("id_jag", "the audience has to be the other server's issuer, which begins with https://")
+        check_clients(audience, reading)
         if audience.bound not in (None, "dpop"):
             reading.problem("bound", f"{ONE_KEY}: expected 'dpop'")
         for client in sorted(audience.clients - table.clients.keys()):
@@ -102,6 +104,15 @@ class IdJagFormat(Format):
         if grant.binding.x5t_s256 is not None:
             raise ConfirmationDenied(f"{ONE_KEY}, not to a certificate")
         return claims_abroad(grant, kit.issuer, token_id, options.clients[grant.client_id], grant.resources)
+
+
+def check_clients(audience: Audience, reading: Reading) -> None:
+    """Report an audience of grants whose clients need no credential: a user's stolen token would be enough for one.
+
+    Section 7.7 of MCP's enterprise-managed authorization, section 9.1 of the draft.
+    """
+    if audience.public_clients:
+        reading.problem("public_clients", "a client that requests a grant has to authenticate itself: leave it out")
 
 
 def claims_abroad(

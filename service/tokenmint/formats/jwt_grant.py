@@ -17,7 +17,7 @@ from tokenmint.base.errors import ConfirmationDenied
 from tokenmint.base.key_path import key_path
 from tokenmint.base.uri import BadUri, normal_uri
 from tokenmint.formats.format import Format, Kit, Reading
-from tokenmint.formats.id_jag import EMPTY_ID, LIFETIME, claims_abroad
+from tokenmint.formats.id_jag import EMPTY_ID, LIFETIME, check_clients, claims_abroad
 from tokenmint.formats.jwt import signed_claims, without_id
 from tokenmint.model.drafts import IDENTITY_CHAINING, needed
 from tokenmint.model.format import FormatTraits
@@ -50,6 +50,7 @@ class JwtGrantFormat(Format):
         token_types=(JWT,),
         signed_by_ring=True,
         header_type=JWT_GRANT_TYP,
+        grants_elsewhere=True,
         carries_actor=True,
         carries_binding=True,
         carries_scopes=True,
@@ -65,6 +66,7 @@ class JwtGrantFormat(Format):
             reading.problem("jwt_grant", needed(IDENTITY_CHAINING))
         if not audience.name.startswith("https://"):
             reading.problem("jwt_grant", "the audience has to be the other server's issuer, which begins with https://")
+        check_clients(audience, reading)
         if audience.bound not in (None, "dpop"):
             reading.problem("bound", f"{ONE_KEY}: expected 'dpop'")
         for client in sorted(table.clients.keys() - audience.clients):

@@ -32,6 +32,8 @@ class FormatTraits:
     """The `typ` in the header of its tokens, if they are JWTs."""
     gives_access: bool = False
     """Whether its tokens are access tokens, for which a client presents a grant (RFC 7523 section 2.1)."""
+    grants_elsewhere: bool = False
+    """Whether its tokens are grants for other authorization servers. A client presents them there, and nowhere else."""
     carries_actor: bool = False
     """Whether its tokens can hold `act`."""
     carries_binding: bool = False

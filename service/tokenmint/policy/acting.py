@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from tokenmint.base.errors import FormatDenied, TokenDenied
-from tokenmint.base.foreign_text import quoted
+from tokenmint.base.errors import FormatDenied, GrantScopesDenied, TokenDenied
+from tokenmint.base.foreign_text import listed, quoted
 from tokenmint.model.drafts import IDENTITY_ASSERTION, needed
 from tokenmint.model.policy import Actor, ActorRules, Audience, Client, ExchangeRequest
 from tokenmint.model.tokens import GRANTS, ID_JAG, REFRESH_TOKEN, JsonValue, VerifiedToken
 from tokenmint.policy.compile import ClaimSource
+from tokenmint.policy.targets import grantable
 
 
 def allowed_scopes(
@@ -62,14 +63,25 @@ def check_holder(verified: VerifiedToken, client: Client) -> None:
 
 
 def scopes_of_grant(
-    audience: Audience, verified: VerifiedToken, allowed: frozenset[str] | None
+    audience: Audience, client: Client, verified: VerifiedToken, allowed: frozenset[str] | None
 ) -> frozenset[str] | None:
     """Return ``allowed``, reduced to the scopes of a grant. An ID-JAG without `scope` has none, and another grant
     without it does not limit them.
+
+    If none of a grant's scopes is left, the grant is refused: to services that take a token without scopes for one that
+    may do everything, its token would be worth more than the grant. An audience that drops foreign scopes, and has none
+    for the client, says that its tokens never have scopes.
+
+    Raises:
+        GrantScopesDenied: the grant has scopes, and none of them can be granted.
     """
     if verified.token_type != ID_JAG and (verified.token_type not in GRANTS or "scope" not in verified.claims):
         return allowed
-    return scopes_in(verified.claims.get("scope", "")) & (audience.scopes if allowed is None else allowed)
+    named, ours = scopes_in(verified.claims.get("scope", "")), grantable(client, audience)
+    left = named & (ours if allowed is None else ours & allowed)
+    if named and not left and (ours or not audience.drops_foreign_scopes):
+        raise GrantScopesDenied(f"the grant has no scope that can be granted for this audience: {listed(named)}")
+    return left
 
 
 def scopes_in(value: JsonValue) -> frozenset[str]:

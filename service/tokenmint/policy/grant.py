@@ -252,7 +252,7 @@ class Policy:
         """Return the grant for an admitted request.
 
         Raises:
-            ConditionDenied, ScopeDenied, LifetimeDenied, ActorDenied, ConfirmationDenied
+            ConditionDenied, ScopeDenied, GrantScopesDenied, LifetimeDenied, ActorDenied, ConfirmationDenied
         """
         condition = self._conditions.get(audience.name)
         parent = issued.binding if issued is not None else delegation.bound_to(verified)
@@ -270,7 +270,7 @@ class Policy:
             return mapping.evaluate(source, verified, profile, client, actor, request)
 
         allowed = allowed_scopes(audience.actors, actor, self._scopes.get(audience.name), value_of)
-        allowed = scopes_of_grant(audience, verified, allowed)
+        allowed = scopes_of_grant(audience, client, verified, allowed)
         scopes, expires_at = _within(request, client, audience, issued, issued_at, allowed)
         transaction, claims = self._content(audience, request, issued, value_of)
         return TokenGrant(
@@ -355,7 +355,7 @@ def _within(
     if allowed is not None:
         foreign = set(request.scopes) - allowed
         if foreign:
-            raise ScopeDenied(f"subject token and actor do not both have the scope: {listed(foreign)}")
+            raise ScopeDenied(f"the subject token, or its actor, does not stand for the scope: {listed(foreign)}")
         granted = tuple(set(granted) & allowed)
     expires_at = issued_at + (request.lifetime or audience.lifetime)
     if issued is None:

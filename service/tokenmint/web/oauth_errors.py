@@ -41,6 +41,7 @@ CODES: Final[Mapping[type[errors.TokenmintError], Row]] = MappingProxyType(
         errors.ReexchangeDenied: Row("invalid_target"),
         errors.ClaimsTooLarge: Row("invalid_target"),
         errors.ScopeDenied: Row("invalid_scope"),
+        errors.GrantScopesDenied: Row("invalid_grant"),
         errors.NotFound: Row("invalid_request"),
         errors.AlreadyExists: Row("invalid_request"),
         errors.WrongState: Row("invalid_request"),

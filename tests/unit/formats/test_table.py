@@ -76,6 +76,8 @@ def test_each_shipped_format_is_a_module_and_jwts_need_no_table() -> None:
     assert prefixes(shipped()) == ("tmr_",)
     ours = [name for name, form in shipped().items() if form.traits.signed_by_ring]
     assert ours == ["id_jag", "jwt", "jwt_grant", "spiffe", "txn_token"]
+    abroad = [name for name, form in shipped().items() if form.traits.grants_elsewhere]
+    assert abroad == ["id_jag", "jwt_grant"]
     never_back = [name for name, form in shipped().items() if not form.comes_back]
     assert never_back == ["app_service", "firebase", "id_jag", "jwt_grant", "spiffe"]
 

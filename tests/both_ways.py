@@ -67,6 +67,8 @@ providers = ["idp"]
 """
 OF_TARGETS = frozenset({"scopes", "lifetime", "requested_token_type", "resources"})
 """Fields of a request that each target of a batch has."""
+ADA = profile_key("ada"), identity_key(profile_model.Identity("idp", "1842"))
+"""The keys of the principal that most requests are about."""
 STOCK = 1000
 """Calls that each lot of the rate limits has for a test, regardless of earlier use."""
 
@@ -300,18 +302,19 @@ class BothWays:
     def knows_ada(self) -> bool:
         """Whether the near cache has the principal that most requests are about."""
         near, now = self.rig.parts.near, self.rig.clock.monotonic()
-        keys = profile_key("ada"), identity_key(profile_model.Identity("idp", "1842"))
-        return all(near.peek(key, now) is not None for key in keys)
+        return all(near.peek(key, now) is not None for key in ADA)
 
     async def warm(self) -> None:
         """Let the near cache and the lots know what a first call brings."""
         near, clock = self.rig.parts.near, self.rig.clock
-        async with asyncio.timeout(600):  # a machine that does much else runs this process seldom
+        async with asyncio.timeout(60):
             while not self.knows_ada:
                 self.stock()
                 full = await self.by_full(self.request(), self.metadata())
                 if full.answer is None:  # at once, it may be: without a wait nothing that is missing would come
                     await self.rig.let_pass(0.5)
+                    for key in ADA:  # a configuration may refuse the request, and nothing would be read
+                        await near.get(key)
                 for lane in near._lanes.values():
                     if lane.usable_until > float("-inf"):  # the store tells of changes
                         lane.usable_until = clock.monotonic() + HEARTBEAT  # how long ago is not what is tested

@@ -37,3 +37,20 @@ async def test_a_request_at_a_gateway_that_the_fast_way_cannot_use_is_no_error(
     ):  # fmt: skip
         await scenario(checks)
     assert errors == []  # each would be a line of the log, which a client could fill
+
+
+async def test_forgotten_principals_are_known_again_also_where_the_usual_request_is_refused(
+    checks: GatewayWays,
+) -> None:
+    """On a busy machine the near cache forgets in the middle of a scenario."""
+    before = checks.rig.config.read_text()
+    await checks.warm()
+    try:
+        setting = 'audiences = ["app"]\ntoken_types = ["access_token"]'
+        await checks.configure(before.replace('audiences = ["app"]', setting))
+        checks.rig.parts.near.flush()
+        assert not checks.knows_ada
+        await checks.warm()
+        assert checks.knows_ada
+    finally:
+        await checks.configure(before)

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.depth import depth
@@ -25,6 +26,9 @@ NAMES = ("ap", "eu", "us")
 X, Y = Identity("idp", "x"), Identity("idp", "y")
 PEOPLE = ("ada", "bob", just_in_time_principal(X))
 PAIRS = [(one, other) for one in NAMES for other in NAMES if one != other]
+SHARDS = depth(1, 8)
+EXAMPLES = depth(12, 60)
+"""Histories of a shard."""
 _prefixes = itertools.count()
 
 regions, people, identities = st.sampled_from(NAMES), st.sampled_from(PEOPLE), st.sampled_from([X, Y])
@@ -148,7 +152,8 @@ async def run(url: str, history: list[tuple[Any, ...]]) -> None:
         await play(world, history)
 
 
-@settings(max_examples=depth(12, 1000))
+@pytest.mark.parametrize("shard", range(SHARDS))
+@settings(max_examples=EXAMPLES)
 @given(history=st.lists(event, max_size=30))
 @example(history=[("see", "eu", X), ("see", "us", X), ("disable", "eu", PEOPLE[2]), ("pull", ("us", "eu"))])
 @example(history=[("create", "eu", "ada", {X}), ("see", "us", X), ("disable", "eu", "ada"), ("pull", ("us", "eu"))])
@@ -157,6 +162,7 @@ async def run(url: str, history: list[tuple[Any, ...]]) -> None:
     history=[("create", "eu", "ada", {X}), ("pull", ("us", "eu")), ("delete", "eu", "ada"), ("pull", ("us", "eu"))]
 )
 def test_the_ends_of_principals_count_after_the_next_pull_and_all_copies_are_equal_once_links_are_back(
-    redis_url: str, history: list[tuple[Any, ...]]
+    redis_url: str, shard: int, history: list[tuple[Any, ...]]
 ) -> None:
+    """Each shard has its own histories, so that the test processes share them."""
     asyncio.run(run(redis_url, history))

@@ -67,8 +67,7 @@ providers = ["idp"]
 """
 OF_TARGETS = frozenset({"scopes", "lifetime", "requested_token_type", "resources"})
 """Fields of a request that each target of a batch has."""
-ADA = profile_key("ada"), identity_key(profile_model.Identity("idp", "1842"))
-"""The keys of the principal that most requests are about."""
+ADA = profile_key("ada"), identity_key(profile_model.Identity("idp", "1842"))  # most requests are about this principal
 STOCK = 1000
 """Calls that each lot of the rate limits has for a test, regardless of earlier use."""
 
@@ -301,8 +300,8 @@ class BothWays:
     @property
     def knows_ada(self) -> bool:
         """Whether the near cache has the principal that most requests are about."""
-        near, now = self.rig.parts.near, self.rig.clock.monotonic()
-        return all(near.peek(key, now) is not None for key in ADA)
+        now = self.rig.clock.monotonic()
+        return all(self.rig.parts.near.peek(key, now) is not None for key in ADA)
 
     async def warm(self) -> None:
         """Let the near cache and the lots know what a first call brings."""
@@ -313,8 +312,7 @@ class BothWays:
                 full = await self.by_full(self.request(), self.metadata())
                 if full.answer is None:  # at once, it may be: without a wait nothing that is missing would come
                     await self.rig.let_pass(0.5)
-                    for key in ADA:  # a configuration may refuse the request, and nothing would be read
-                        await near.get(key)
+                    await asyncio.gather(*map(near.get, ADA))  # the configuration may refuse the request
                 for lane in near._lanes.values():
                     if lane.usable_until > float("-inf"):  # the store tells of changes
                         lane.usable_until = clock.monotonic() + HEARTBEAT  # how long ago is not what is tested

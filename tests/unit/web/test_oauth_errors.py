@@ -13,6 +13,7 @@ from tokenmint.web.oauth_errors import CODES, answer, row_of
 
 REGISTERED = {
     "invalid_request", "invalid_client", "invalid_scope", "unauthorized_client", "unsupported_grant_type",  # RFC 6749
+    "invalid_grant",  # RFC 6749
     "invalid_target",  # RFC 8693, RFC 8707
     "invalid_dpop_proof",  # RFC 9449
     "temporarily_unavailable", "server_error",  # RFC 6749 section 4.1.2.1, as everybody uses them here too

@@ -269,6 +269,13 @@ def start() -> Start:
     return started
 
 
+def client_assertion(now: float, token_id: str) -> str:
+    """Return the assertion of the client ``signer``."""
+    claims: dict[str, Any] = {"iss": "signer", "sub": "signer", "aud": "https://tokens.example", "jti": token_id}
+    claims |= {"nbf": int(now), "iat": int(now), "exp": int(now) + 60}
+    return jwt.encode(claims, ec_key(5), algorithm="ES256", headers={"kid": "c", "x5t#S256": "A" * 43})
+
+
 @pytest.fixture
 def rig(shared_rig: Rig) -> Rig:
     return shared_rig
@@ -286,9 +293,7 @@ async def test_a_client_s_request_has_its_answer(rig: Rig, http: httpx2.AsyncCli
     user = rig.issuer.token(now)
     access = CLUSTER.token(now, iss="https://apis.example", sub="1842", headers={"typ": "at+jwt"})
     agent = CLUSTER.token(now, sub="system:serviceaccount:agents:planner", aud="https://tokens.example")
-    signed: dict[str, Any] = {"iss": "signer", "sub": "signer", "aud": "https://tokens.example", "jti": name}
-    signed |= {"nbf": int(now), "iat": int(now), "exp": int(now) + 60}
-    assertion = jwt.encode(signed, ec_key(5), algorithm="ES256", headers={"kid": "c", "x5t#S256": "A" * 43})
+    assertion = client_assertion(now, name)
     tokens = {"user": user, "access": access, "agent": agent, "secret": SECRET, "assertion": assertion}
     body = sent.body
     for place, value in tokens.items():

@@ -73,8 +73,9 @@ def _request(sent: recorded.Recorded) -> dict[str, Any]:
         "access": cluster.token(now, iss="https://apis.example", headers={"typ": "at+jwt"}),
         "agent": cluster.token(now, sub="system:serviceaccount:agents:planner", aud=ISSUER),
         "secret": recorded.SECRET,
+        "assertion": recorded.client_assertion(now, "recorded"),
     }
-    body = re.sub(r"\{(user|access|agent|secret)\}", lambda found: tokens[found[1]], sent.body)
+    body = re.sub(r"\{(\w+)\}", lambda found: tokens[found[1]], sent.body)
     headers = {"Content-Type": sent.content_type}
     if sent.client:
         pair = f"{quote_plus(sent.client)}:{quote_plus(recorded.SECRET)}"

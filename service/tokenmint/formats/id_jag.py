@@ -25,7 +25,6 @@ from tokenmint.model.tokens import ID_JAG, ID_JAG_TYP, JsonValue
 
 LIFETIME: Final = 300  # seconds
 ONE_KEY: Final = "an ID-JAG is bound to a DPoP key"  # section 9.8 knows no other
-EMPTY_ID: Final = "is empty: expected the id that this client has at the other server"
 
 
 class IdJagTable(Table):
@@ -64,15 +63,11 @@ class IdJagFormat(Format):
         """Read the ids of the clients at the other server."""
         if IDENTITY_ASSERTION not in reading.drafts:
             reading.problem("id_jag", f"needs oauth.drafts to have {IDENTITY_ASSERTION}")
-        if not audience.name.startswith("https://"):
-            reading.problem("id_jag", "the audience has to be the other server's issuer, which begins with https://")
-        check_clients(audience, reading)
+        check_abroad("id_jag", table.clients, audience, reading)
         if audience.bound not in (None, "dpop"):
             reading.problem("bound", f"{ONE_KEY}: expected 'dpop'")
         for client in sorted(audience.clients - table.clients.keys()):
             reading.problem("id_jag.clients", f"lacks {client!r}: the id that this client has at the other server")
-        for client in sorted(name for name, there in table.clients.items() if not there):
-            reading.problem(key_path("id_jag", "clients", client), EMPTY_ID)
         return replace(self.traits, options=IdJagOptions(MappingProxyType(dict(table.clients))))
 
     def claims(self, grant: TokenGrant, kit: Kit) -> dict[str, JsonValue]:
@@ -106,11 +101,17 @@ class IdJagFormat(Format):
         return claims_abroad(grant, kit.issuer, token_id, options.clients[grant.client_id], grant.resources)
 
 
-def check_clients(audience: Audience, reading: Reading) -> None:
-    """Report an audience of grants whose clients need no credential: a user's stolen token would be enough for one.
+def check_abroad(table: str, clients: Mapping[str, str], audience: Audience, reading: Reading) -> None:
+    """Report what is wrong with an audience of grants of any kind, whose options are in ``table``.
 
-    Section 7.7 of MCP's enterprise-managed authorization, section 9.1 of the draft.
+    Its clients need a credential, because a user's stolen token would otherwise be enough for a grant: section 7.7 of
+    MCP's enterprise-managed authorization, section 9.1 of the draft.
     """
+    if not audience.name.startswith("https://"):
+        reading.problem(table, "the audience has to be the other server's issuer, which begins with https://")
+    for client in sorted(name for name, there in clients.items() if not there):
+        expected = "expected the id that this client has at the other server"
+        reading.problem(key_path(table, "clients", client), f"is empty: {expected}")
     if audience.public_clients:
         reading.problem("public_clients", "a client that requests a grant has to authenticate itself: leave it out")
 

@@ -14,10 +14,9 @@ from pydantic import Field
 
 from tokenmint.base.config_values import Table
 from tokenmint.base.errors import ConfirmationDenied
-from tokenmint.base.key_path import key_path
 from tokenmint.base.uri import BadUri, normal_uri
 from tokenmint.formats.format import Format, Kit, Reading
-from tokenmint.formats.id_jag import EMPTY_ID, LIFETIME, check_clients, claims_abroad
+from tokenmint.formats.id_jag import LIFETIME, check_abroad, claims_abroad
 from tokenmint.formats.jwt import signed_claims, without_id
 from tokenmint.model.drafts import IDENTITY_CHAINING, needed
 from tokenmint.model.format import FormatTraits
@@ -64,15 +63,11 @@ class JwtGrantFormat(Format):
         """Read the ids of the clients at the other server."""
         if IDENTITY_CHAINING not in reading.drafts:
             reading.problem("jwt_grant", needed(IDENTITY_CHAINING))
-        if not audience.name.startswith("https://"):
-            reading.problem("jwt_grant", "the audience has to be the other server's issuer, which begins with https://")
-        check_clients(audience, reading)
+        check_abroad("jwt_grant", table.clients, audience, reading)
         if audience.bound not in (None, "dpop"):
             reading.problem("bound", f"{ONE_KEY}: expected 'dpop'")
         for client in sorted(table.clients.keys() - audience.clients):
             reading.problem("jwt_grant.clients", f"has {client!r}, which is no client of the audience")
-        for client in sorted(name for name, there in table.clients.items() if not there):
-            reading.problem(key_path("jwt_grant", "clients", client), EMPTY_ID)
         return replace(self.traits, options=JwtGrantOptions(MappingProxyType(dict(table.clients))))
 
     def claims(self, grant: TokenGrant, kit: Kit) -> dict[str, JsonValue]:

@@ -66,9 +66,9 @@ test-deep: $(READY) ## Longer random histories, more examples, more load, and dr
 test-vectors: $(READY) ## Against test vectors from outside (TOKENMINT_VECTORS names their folder)
 	@$(BIN)/python -m pytest -q -rs -s tests/conformance
 
-fuzz: $(READY) ## Fuzz with coverage guidance for MINUTES (default 10) in all
+fuzz: $(READY) ## Fuzz with coverage guidance for MINUTES (default 10) in all, or with RUNS inputs for each target, the same each time
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/fuzz.txt
-	@PYTHONPATH=service:.:clients/python/src $(BIN)/python -m tests.fuzz.fuzz --minutes $(MINUTES) 2>/dev/null
+	@PYTHONPATH=service:.:clients/python/src $(BIN)/python -m tests.fuzz.fuzz $(if $(RUNS),--runs $(RUNS),--minutes $(MINUTES)) 2>/dev/null
 
 test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (needs Node)
 	@if command -v npm >/dev/null; then \

@@ -2,11 +2,12 @@
 
 Finds the capacity of a transport (a closed loop), and then offers 0.5, 1, 2 and 4 times as much (an open loop: a call
 has its deadline from when it is due). Counts the answers, and those that were good for each second of CPU that the
-server used. The ratio to that at capacity is judged, since others may use the machine meanwhile. Settings are the
-service's own defaults.
+server used. What is judged is the ratio of 4 times to 1 time, the median of the rounds. Since others may use the
+machine meanwhile, each round measures both twice, in turns. Settings are the service's own defaults.
 """
 
 import argparse
+import statistics
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from benchmarks import contenders, world
 from benchmarks.contenders import Contender
 from benchmarks.load import OTHER_CORE, SERVER_CORE, load
 
-FACTORS: Final = (0.5, 1.0, 2.0, 4.0)
+FACTORS: Final = (0.5, 1.0, 4.0, 4.0, 1.0, 2.0)
+"""In an order in which a machine that grows slower or faster does not change the ratio of 4 to 1."""
 TRANSPORTS: Final = ("grpcio", "native")
 DEADLINE: Final = 1.0  # seconds
 AIM: Final = 0.7  # answered well per CPU second at four times the capacity, of that at the capacity
@@ -58,6 +60,7 @@ def measure(
     who = Contender(f"{transport}, overload", transport=transport, limits=settings)
     rows: list[Row] = []
     with contenders.running(who, where, str(SERVER_CORE)) as target:
+        load(target, where, seconds=WARM_UP, streams=64)
         closed = load(target, where, seconds=seconds, streams=64)
         capacity = closed["calls"] / closed["seconds"]
         used = closed["tokens_used"]
@@ -80,11 +83,17 @@ def measure(
     return rows
 
 
+def goodput_at(factor: float, rows: list[Row]) -> float:
+    """Return the calls answered well per CPU second, of all rows in which that many times the capacity were offered."""
+    chosen = [one for one in rows if one.factor == factor]
+    return sum(one.answered for one in chosen) / sum(one.cpu for one in chosen)
+
+
 def main() -> int:
     """Measure each transport, and say whether the aim was reached."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument(
         "--connections", type=int, default=4, help="over which the calls are spread, as in `make bench`"
     )
@@ -93,7 +102,7 @@ def main() -> int:
     parser.add_argument("--settings", type=Path, help="further lines of the configuration")
     options = parser.parse_args()
     settings = options.settings.read_text() if options.settings else ""
-    reached = True
+    ratios: dict[str, list[float]] = {}
     world.pin(OTHER_CORE)
     with world.world(OTHER_CORE, cold=False) as where:
         for _ in range(options.rounds):
@@ -101,12 +110,13 @@ def main() -> int:
                 rows = measure(
                     transport, where, options.seconds, options.connections, settings, tuple(options.factor or FACTORS)
                 )
-                by_factor = {one.factor: one.goodput for one in rows}
-                if {1.0, 4.0} <= by_factor.keys():
-                    ratio = by_factor[4.0] / by_factor[1.0] if by_factor[1.0] else 0.0
-                    reached = reached and ratio >= AIM
-                    print(f"  4 times, of 1 time (>= {AIM}): {ratio:.2f}", flush=True)
-    return 0 if reached else 1
+                if {1.0, 4.0} <= {one.factor for one in rows}:
+                    ratios.setdefault(transport, []).append(goodput_at(4.0, rows) / goodput_at(1.0, rows))
+                    print(f"  4 times, of 1 time: {ratios[transport][-1]:.2f}", flush=True)
+    medians = {transport: statistics.median(found) for transport, found in ratios.items()}
+    for transport, median in medians.items():
+        print(f"\n{transport}: 4 times, of 1 time (>= {AIM}): median {median:.2f} of {len(ratios[transport])} rounds")
+    return 0 if all(median >= AIM for median in medians.values()) else 1
 
 
 if __name__ == "__main__":

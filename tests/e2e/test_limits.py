@@ -61,7 +61,7 @@ def test_the_defaults_are_safe(tmp_path: Path) -> None:
     assert (limits.call_deadline, limits.drain, limits.watch_age) == (10.0, 10.0, 3600.0)
     assert (limits.http_connections, limits.http_connections_per_peer, limits.http_requests) == (1000, 250, 200)
     assert limits.grpc_connections == 10_000
-    assert (limits.calls_in_flight, limits.calls_waiting, limits.lame_duck) == (64, 320, 5.0)
+    assert (limits.calls_in_flight, limits.calls_waiting, limits.lame_duck) == (128, 320, 5.0)
     assert limits.each_client is not None
 
 

@@ -59,11 +59,12 @@ class House:
         monkeypatch.setattr(rig.parts.exchange.verifier, "verify", slow)
         self._calls: list[Any] = []
 
-    async def fill(self) -> None:
-        """Have as many calls in hand as there may be."""
-        for _ in range(2):
-            self._calls.append(self._rig.exchange.ExchangeToken(ask(self._rig), **self._rig.auth("web")))
-            await asyncio.wait_for(self._waiting.acquire(), PATIENCE)
+    async def fill(self, calls: int = 2) -> None:
+        """Have calls in hand: as many as there may be, unless a number says otherwise."""
+        self._calls += [self._rig.exchange.ExchangeToken(ask(self._rig), **self._rig.auth("web")) for _ in range(calls)]
+        async with asyncio.timeout(PATIENCE):
+            for _ in range(calls):
+                await self._waiting.acquire()
 
     async def empty(self) -> None:
         """Let the calls go on, see that each is answered, and wait until none has a place: an answer comes first."""
@@ -108,6 +109,16 @@ async def test_a_call_beyond_the_limit_is_resource_exhausted_at_once_and_says_wh
     assert 'tokenmint_calls_not_begun_total{reason="OVERLOADED"} 4.0' in await metrics(rig)
     await house.empty()
     assert (await rig.exchange.ExchangeToken(ask(rig), **rig.auth("web"))).token
+
+
+async def test_by_default_each_stream_that_one_connection_may_have_is_a_call_in_hand(
+    serve: Serve, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that keeps to the announced number of streams is not refused (RFC 9113 section 5.1.2)."""
+    async with serve('[limits]\ncall_deadline = "60s"\n', transport=transport) as rig:
+        house = House(rig, monkeypatch)
+        await house.fill(rig.base.settings.limits.streams_per_connection)
+        await house.empty()
 
 
 async def test_callers_that_never_send_the_rest_keep_nobody_out(rig: Rig) -> None:

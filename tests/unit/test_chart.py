@@ -173,7 +173,7 @@ def test_replicas_are_scaled_by_calls_in_hand_of_all_workers() -> None:
     assert "replicas" not in workload("sentinel")["spec"]
     (of_pods,) = [metric["pods"] for metric in autoscaler["spec"]["metrics"] if metric["type"] == "Pods"]
     assert of_pods["metric"] == {"name": "tokenmint_calls_in_flight"}
-    assert of_pods["target"] == {"type": "AverageValue", "averageValue": "96"}  # half of 96 in each of two workers
+    assert of_pods["target"] == {"type": "AverageValue", "averageValue": "192"}  # half of 192 in each of two workers
 
 
 @each_example

@@ -283,7 +283,7 @@ class LimitsTable(Table):
     """The time in which the peer has to answer such a ping."""
     ping_interval: Annotated[Seconds, Field(ge=1, le=MAX_CONNECTION)] = 10.0
     """A peer that pings more often than this is disconnected."""
-    calls_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 64
+    calls_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 128
     """Calls of clients that one process handles at a time; a further call is refused at once."""
     calls_waiting: Annotated[int, Field(ge=1, le=100_000)] = 320
     """Calls of one method that wait in grpcio until the process can begin them; a further call ends as CANCELLED."""

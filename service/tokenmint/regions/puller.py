@@ -85,9 +85,7 @@ class RegionPuller:
             try:
                 name = given_up.region_of(statement, authority.value.keys, self._parts.issuer)
             except RegionRefused as error:
-                raise DependencyUnavailable(
-                    detail=f"region {self._other.name}: a statement about a region is not accepted: {error}"
-                ) from None
+                raise DependencyUnavailable(detail=f"a statement about a region is not accepted: {error}") from None
             if name not in self._regions.given_up and (name in self._options.others or name == self._options.name):
                 news[name] = GivenUp(statement, self._regions.times.now())
         if news:
@@ -109,7 +107,7 @@ class RegionPuller:
                 return
             self._regions.note(name, await self._regions.store.change(name, after))
         except RegionRefused as error:
-            raise DependencyUnavailable(detail=f"region {name}: {error}") from None
+            raise DependencyUnavailable(detail=str(error)) from None
 
     async def _revoke(self, told: Document, asked: tuple[int, str]) -> None:
         """Append its revocations to this region's log, and then note how far it was read; ``asked``: from where."""

@@ -62,7 +62,7 @@ class RegionClient:
     async def ask(self, path: str, query: Mapping[str, str | int], read: Callable[[bytes], T]) -> T:
         """Return the answer to a signed request, as ``read`` proves and reads it, which may raise ``RegionRefused``.
 
-        Raises ``DependencyUnavailable``: there is no answer, or it is not accepted.
+        Raises ``DependencyUnavailable``: there is no answer, or it is not accepted. The task names the region.
         """
         named = {"for": self._parts.regions.options.name, **query}
         url = f"{self._other.source.url}{path}?{urlencode(named)}"
@@ -74,11 +74,9 @@ class RegionClient:
                 raise FetchFailed(f"{source.place} answered {answer.status}{_reason(answer.body)}")
             return await self._threads.run(read, answer.body)
         except (FetchFailed, RegionRefused) as error:
-            raise DependencyUnavailable(detail=f"region {self._other.name}: {clipped(str(error), 2 * LONG)}") from None
+            raise DependencyUnavailable(detail=clipped(str(error), 2 * LONG)) from None
         except (TimeoutError, Busy):
-            raise DependencyUnavailable(
-                detail=f"region {self._other.name}: no answer in {source.timeout:g} s"
-            ) from None
+            raise DependencyUnavailable(detail=f"no answer in {source.timeout:g} s") from None
 
     def _signed(self) -> KeySource:
         """Return the source with a signed request, which serves for a while: each new one has threads of its own."""

@@ -26,6 +26,7 @@ LOADED: Final = [
     "tokenmint.formats.reference", "uvicorn.protocols.http.auto", "uvicorn.lifespan.off", "uvloop",
     "tokenmint.cli.clients", "tokenmint.cli.config", "tokenmint.cli.init", "tokenmint.cli.keys",
     "tokenmint.cli.profiles", "tokenmint.cli.providers", "tokenmint.cli.token", "typer._adapters",
+    "anyio._backends._asyncio", "rich.console", "rich.table", "tests.frozen",
 ]  # fmt: skip
 _forks: Final = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(LOADED)

@@ -11,6 +11,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
@@ -89,18 +90,23 @@ class Commands(CommandGroup):
         """Return the command of this name, or None."""
         if cmd_name not in COMMANDS:
             return None
-        place, summary = COMMANDS[cmd_name]
         if ctx.meta.get(_LISTING):
-            return TyperCommand(cmd_name, help=summary)
-        module, _, attribute = place.partition(":")
-        found: Any = getattr(importlib.import_module(f"tokenmint.cli.{module}"), attribute)
-        if not isinstance(found, typer.Typer):
-            holder = App()
-            holder.command(cmd_name)(found)
-            found = holder
-        command = typer.main.get_command(found)
-        command.name = cmd_name
-        return command
+            return TyperCommand(cmd_name, help=COMMANDS[cmd_name][1])
+        return _command(cmd_name)
+
+
+@cache
+def _command(name: str) -> Any:
+    """Return a command. It is made once, because its parameters are read from the annotations of functions."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    found: Any = getattr(importlib.import_module(f"tokenmint.cli.{module}"), attribute)
+    if not isinstance(found, typer.Typer):
+        holder = App()
+        holder.command(name)(found)
+        found = holder
+    command = typer.main.get_command(found)
+    command.name = name
+    return command
 
 
 @contextlib.contextmanager

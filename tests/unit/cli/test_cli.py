@@ -374,7 +374,7 @@ def test_rfc_7638_an_argument_may_begin_with_a_dash(words: str, value: str) -> N
     names = [one.name for one in command.params if one.param_type_name == "argument"]
     needed = [one.opts[0] for one in command.params if one.required and one.name not in names]
     options = [word for option in needed for word in (option, value)]
-    context = command.make_context(words, [*options, *[value] * len(names)])
+    context = command.make_context(words, [*options, *[value] * len(names)], help_option_names=["-h", "--help"])
     assert [str(context.params[name]) for name in names] == [value] * len(names)
 
 

@@ -66,7 +66,7 @@ async def test_who_is_disabled_by_another_replica_is_refused_as_soon_as_it_is_to
     rig: Rig, redis_url: str, redis_prefix: str
 ) -> None:
     await remembered(rig)
-    other = await Store.open(redis_url, prefix=redis_prefix)
+    other = await Store.open(redis_url, prefix=redis_prefix, options=PATIENT)
     try:
         await ProfileStore(other, rig.clock).update("ada", disabled=True)
     finally:

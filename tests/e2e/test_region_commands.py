@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.conftest import PATIENT
 from tests.forked import run_forked as run
 from tests.json_documents import described, differences
 from tests.process import configure, write_kek
@@ -46,7 +47,7 @@ def in_store(redis_url: str, prefix: str, generation: int | None = None) -> tupl
     """Return the record of `eu`, and the regions that were given up; write a record with a generation before."""
 
     async def work() -> tuple[Record | None, set[str]]:
-        store = await Store.open(redis_url, prefix=prefix)
+        store = await Store.open(redis_url, prefix=prefix, options=PATIENT)
         try:
             kept = RegionStore(store)
             if generation is not None:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from tests.conftest import PATIENT
 from tests.issuer import Issuer
 from tests.regions import AUTHORITY, make_identity, table, write_files
 from tests.runbooks import Runbook, until
@@ -28,7 +29,7 @@ def keep_keys_of_eu(directory: Path) -> None:
     told = Document("eu", "ring", 7, NOW, 3600.0, (KEY,), {}, (), RevocationPage(0, (), "0-0", more=False))
 
     async def work() -> None:
-        store = await Store.open(url)
+        store = await Store.open(url, options=PATIENT)
         await RegionStore(store).change("eu", lambda record: accepted(record, told, now=NOW, skew=60.0, memory=60.0))
         await store.close()
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from tests.conftest import PATIENT
 from tests.fakes import FakeClock, FakeEntropy
 from tests.regions import make_identity
 from tests.unit.profiles.persons import KEK
@@ -165,7 +166,7 @@ async def make_world(
     world = World(clock)
     names = names or ("eu", "us")
     for number, name in enumerate(names):
-        store = await Store.open(url, prefix=f"{prefix}{name}:")
+        store = await Store.open(url, prefix=f"{prefix}{name}:", options=PATIENT)
         closing.push_async_callback(store.close)
         world.places[name] = _place(world, name, names, store, FakeEntropy(number), begun=begun)
     return world

@@ -304,7 +304,7 @@ def main() -> None:
         case ["--minutes", minutes]:
             each = max(1, round(float(minutes) * 60 / len(TARGETS)))
             sys.exit(run_all(f"-max_total_time={each}", each))
-        case ["--runs", runs]:  # of the same inputs each time, whatever the machine is doing
+        case ["--runs", runs]:  # of the same inputs each time, however busy the machine is
             sys.exit(run_all(f"-runs={int(runs)}", 600))
     target = TARGETS[sys.argv.pop(1)]
     atheris.Setup(sys.argv, target)

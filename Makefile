@@ -9,6 +9,7 @@ INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("
 # More than there are cores: many tests wait for processes. Quick unit tests, and histories, do not.
 WORKERS ?= 12
 fast: WORKERS = 3
+test: WORKERS = 6
 soak: WORKERS = 4
 PYTEST = $(BIN)/python -m pytest -q -rs -n $(WORKERS)
 MINUTES ?= 10
@@ -16,7 +17,6 @@ BENCHED = $(READY) build/bench/generator build/bench/peer-go build/bench/peer-no
 GO_PB = Mtokenmint/v1/token_exchange_service.proto=tokenmint.dev/benchmarks/peers/go/pb,module=tokenmint.dev/benchmarks/peers/go
 ROTATIONS ?= 200
 TOPOLOGY ?= all
-COVERAGE ?=
 EXAMPLES ?= 20000
 SOAK_MINUTES ?= 60
 FIRST ?= 0
@@ -49,8 +49,14 @@ fast: $(READY) ## While you edit: style, import rules, and the quick unit tests
 	@said=$$($(BIN)/lint-imports) || { echo "$$said"; exit 1; }
 	@TOKENMINT_TEST_DEPTH=quick $(PYTEST) -m "not slow" tests/unit
 
-test: $(READY) ## The unit tests and those of the whole service; with COVERAGE=1 they have to cover 90 %
-	@$(PYTEST) $(if $(COVERAGE),--cov --cov-report=term --cov-fail-under=90) -m "not drill" tests/unit tests/e2e
+test: $(READY) ## The unit tests, and those of the whole service in one process
+	@$(PYTEST) -m "not processes and not drill" tests/unit tests/e2e
+
+test-processes: $(READY) ## The program as it is started: README, guides and runbooks as they are written, starts, stops, workers, faults
+	@$(PYTEST) -m "processes and not drill" tests/unit tests/e2e
+
+coverage: $(READY) ## The unit tests have to cover 87 % of the code, also without those of the whole service
+	@TOKENMINT_TEST_DEPTH=quick $(PYTEST) --cov --cov-report=term --cov-fail-under=87 -m "not processes and not drill" tests/unit
 
 test-pythons: ## `make fast` on every later Python that the machine has
 	@for version in 3.12 3.13 3.14; do \

@@ -88,6 +88,7 @@ async def test_a_peer_that_wants_every_connection_keeps_no_other_peer_out(
         assert (await first.answer(first.call())).status == status  # its connection was not ended
 
 
+@pytest.mark.processes
 async def test_with_more_connections_than_open_files_other_peers_are_served(tmp_path: Path, transport: str) -> None:
     """EMFILE (accept(2))."""
     configure(tmp_path)

@@ -123,7 +123,7 @@ def test_what_needs_more_than_python(page: str, lane: str) -> None:
         "firebase": "test-firebase",
         "envoy": "test-interop",
         "gateways": "test-gateways",
-        "kubernetes": "test",
+        "kubernetes": "test-processes",
         "relying-parties": "test-relying-parties",
     }[lane]
     pytest.skip(f"the blocks of {page} that are marked {lane!r} are executed by `make {target}`")

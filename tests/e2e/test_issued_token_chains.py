@@ -274,6 +274,7 @@ async def test_app_service_tokens_are_of_the_sites_key_alone(rig: Rig) -> None:
     assert base64.urlsafe_b64encode(b"\xab" * 32).decode()[:20] not in published
 
 
+@pytest.mark.processes
 async def test_firebases_sdk_is_loaded_only_where_it_is_used() -> None:
     import sys
 

@@ -28,7 +28,7 @@ def test_every_target_that_is_named_exists() -> None:
 
 
 def test_every_lane_is_in_the_table_with_what_it_proves() -> None:
-    named = r"^((?:test|check|site|bench|chaos|soak|fuzz)[a-z-]*|[a-z]+-check):.*## "
+    named = r"^((?:test|check|site|bench|chaos|soak|fuzz|coverage)[a-z-]*|[a-z]+-check):.*## "
     lanes = set(re.findall(named, MAKEFILE, re.MULTILINE))
     parts_of_check = {"check-protos", "check-generated"}
     rows = [line for line in CONTRIBUTING.splitlines() if line.startswith("| `make ")]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 ROOT = Path(__file__).parents[2]
 CONFTEST = "from tests.parallel import pytest_addoption, pytest_runtestloop"
 TESTS = {
@@ -73,7 +73,8 @@ def run(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     paths = os.pathsep.join(map(str, (ROOT, ROOT / "service", ROOT / "clients/python/src")))
     return subprocess.run(
         [*command, f"--rootdir={folder}", "--import-mode=importlib", f"--basetemp={folder / 'temporary'}", str(folder)],
-        cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": paths},
+        cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": paths, "PYTEST_ADDOPTS": ""},
     )  # fmt: skip
 
 
@@ -93,6 +94,22 @@ def test_each_test_is_reported_as_in_one_process(tmp_path: Path) -> None:
         assert f"the process of this test ended with {how}" in done.stdout
     assert (tmp_path / "ended").read_text() == "session"
     assert (tmp_path / "module").exists()
+
+
+def test_a_test_that_hangs_fails_with_the_place_and_the_others_are_run(tmp_path: Path) -> None:
+    hangs = """
+        import threading
+        def test_before(): pass
+        def test_hangs(): threading.Event().wait()
+        def test_after(): pass
+    """
+    limits = ("-o", "faulthandler_timeout=1", "-o", "faulthandler_exit_on_timeout=true")
+    other = "def test_other(): pass"
+    done = run(written(tmp_path, **{"test_hanging.py": hangs, "test_other.py": other}), "-n", "2", *limits)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "1 failed, 3 passed" in done.stdout
+    assert "the process of this test ended with exit status 1" in done.stdout
+    assert re.search(r'test_hanging\.py", line \d+ in test_hangs', done.stderr)
 
 
 def test_the_first_failure_ends_the_run(tmp_path: Path) -> None:

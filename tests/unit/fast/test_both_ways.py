@@ -5,6 +5,7 @@ import tracemalloc
 
 import pytest
 from tests.both_ways import BothWays
+from tests.depth import depth
 from tests.unit.fast import computed
 from tests.unit.fast.batches import ALONE
 from tests.unit.fast.once import once
@@ -19,6 +20,13 @@ from tokenmint.rpc.fast_exchange import FastExchangeToken
 from tokenmint.verification.jwk import VerificationKey
 
 pytestmark = pytest.mark.slow
+VARIANTS = [
+    pytest.param(False, False, id="one token-profiles at hand"),
+    pytest.param(True, True, id="batches-profiles read"),
+    pytest.param(False, True, id="one token-profiles read"),
+    pytest.param(True, False, id="batches-profiles at hand"),
+]
+"""Whether calls are batches, and whether their profiles are read."""
 
 
 @pytest.fixture
@@ -35,8 +43,8 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return signatures
 
 
-@pytest.mark.parametrize("cold", [False, True], ids=["profiles at hand", "profiles read"])
-@pytest.mark.parametrize("batch", [False, True], ids=["one token", "batches"])
+@pytest.mark.deep
+@pytest.mark.parametrize(("batch", "cold"), VARIANTS[: depth(2, 4)])
 async def test_both_ways_agree(ways: BothWays, batch: bool, cold: bool) -> None:
     ways.cold, ways.batch = cold, batch
     scenarios = (*ALL, *computed.ALL, *(ALONE if batch else ()))

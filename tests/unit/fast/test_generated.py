@@ -18,7 +18,7 @@ from tokenmint.v1.profile_pb2 import Identity
 pytestmark = pytest.mark.slow
 
 SHARDS = depth(2, 6)
-CONFIGURATIONS = depth(6, 30)
+CONFIGURATIONS = depth(3, 30)
 CALLS = depth(30, 50)
 
 

@@ -27,7 +27,7 @@ X, Y = Identity("idp", "x"), Identity("idp", "y")
 PEOPLE = ("ada", "bob", just_in_time_principal(X))
 PAIRS = [(one, other) for one in NAMES for other in NAMES if one != other]
 SHARDS = depth(1, 8)
-EXAMPLES = depth(12, 60)
+EXAMPLES = depth(6, 60)
 """Histories of a shard."""
 _prefixes = itertools.count()
 

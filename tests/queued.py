@@ -53,7 +53,7 @@ class Guard:
         self.refusals = Refusals()
         self.address = ""
         self.handled = 0
-        self.began, self.over = asyncio.Event(), asyncio.Event()
+        self.began, self.hangs, self.over = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def refuses(self, method: str, call: Any) -> bool:
         return self.refusals.end(method, call, self.capacity, bounded=True)
@@ -68,14 +68,18 @@ class Guard:
     async def unary(self, _: AsyncIterator[bytes], context: Any) -> bytes:
         self.handled += 1
         self.began.set()
+        try:
+            return await self._answer(context)
+        finally:
+            self.over.set()
+
+    async def _answer(self, context: Any) -> bytes:
         message = await context.read()
         if message is grpc.aio.EOF:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no message")
         if message == b"hang":
-            try:
-                await asyncio.Event().wait()
-            finally:
-                self.over.set()
+            self.hangs.set()
+            await asyncio.Event().wait()
         if message == b"fail":
             raise ValueError("secret")
         if message == b"cancelled":

@@ -221,6 +221,9 @@ def introspect(service: Connection, token_file: TokenFile = Path("-"), output: O
 def revoke(service: Connection, token_file: TokenFile = Path("-"), output: Output = "text") -> None:
     """Revoke an issued token, and every token that was exchanged for it (RFC 7009).
 
+    The service's answer does not tell whether it knows the token: one that has expired, or that it can't revoke, such
+    as an ID-JAG, is accepted too.
+
     Example: tokenmint token revoke < token
     """
     from tokenmint.v1 import token_exchange_service_pb2 as pb
@@ -230,9 +233,12 @@ def revoke(service: Connection, token_file: TokenFile = Path("-"), output: Outpu
     with service.stub(TokenExchangeServiceStub) as stub:
         stub.RevokeToken(request, **service.call)
     if output == "json":
-        print_json({"revoked": True})
+        print_json({"accepted": True})
     else:
-        print("revoked; verifiers that follow neither revocations nor status lists accept a JWT until it expires")
+        print(
+            "accepted: the token is revoked if it was minted for this client and is in force; verifiers that follow "
+            "neither revocations nor status lists accept a JWT until it expires"
+        )
 
 
 @app.command()

@@ -206,8 +206,10 @@ def test_a_token_of_ours_is_exchanged_asked_about_and_revoked(terminal: Terminal
     status, out, err = terminal("token", "revoke", "--token-file", str(first), who="web")
     assert (status, "follow neither revocations nor status lists" in out) == (0, True), err
     assert json.loads(terminal("token", "revoke", "--token-file", str(first), "-o", "json", who="web")[1]) == {
-        "revoked": True
+        "accepted": True
     }
+    status, out, _ = terminal("token", "revoke", stdin="none of ours", who="web")
+    assert (status, out.startswith("accepted: the token is revoked if")) == (0, True)
     assert terminal(*ask, who="web")[:2] == (0, '{\n  "active": false\n}\n')
     status, _, err = terminal(*child, "--token-file", str(first), who="web")
     assert (status, "(REVOKED)" in err) == (4, True)

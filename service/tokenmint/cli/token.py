@@ -13,6 +13,7 @@ from tokenmint.cli.commands import App
 from tokenmint.cli.configured import names_of
 from tokenmint.cli.connection import Connection, as_client, as_operator, refusal_of
 from tokenmint.cli.explanation import print_explanation, whole_numbers
+from tokenmint.cli.issuer_keys import key_of, key_set_url
 from tokenmint.cli.options import Group, Timeout
 from tokenmint.cli.output import Output, as_dict, as_json, plain, print_json
 from tokenmint.cli.tables import print_message, print_table
@@ -324,7 +325,7 @@ def verify(
 
     token = read_token(token_file)
     try:
-        key = _key(token, jwks_url or _discovered(issuer, timeout), timeout)
+        key = key_of(token, jwks_url or key_set_url(issuer, timeout), timeout)
         claims: dict[str, Any] = jwt.decode(
             token,
             key,
@@ -370,37 +371,3 @@ def print_claims(claims: dict[str, Any]) -> None:
         is_time = name in TIMES and isinstance(value, int | float) and not isinstance(value, bool)
         rows.append((name, f"{text}: {at(value)}" if is_time else text))
     print_table(("claim", "value"), rows, "nothing", folded=("value",))
-
-
-def _key(token: str, url: str, timeout: float) -> Any:
-    """Return the token's key from the set at ``url``."""
-    import jwt
-
-    jwt.get_unverified_header(token)  # refuses a malformed token before any fetch
-    try:
-        return jwt.PyJWKClient(url, timeout=timeout).get_signing_key_from_jwt(token)
-    except jwt.PyJWKClientConnectionError as error:
-        raise jwt.PyJWKClientConnectionError(f"{plain(url)}: {plain(str(error.__cause__ or error))}") from None
-    except (OSError, ValueError, RecursionError):
-        raise jwt.PyJWKClientConnectionError(f"{plain(url)}: is not a key set") from None
-
-
-def _discovered(issuer: str, timeout: float) -> str:
-    """Return the key set's URL from the issuer's discovery document."""
-    import httpx2
-    import jwt
-
-    if not issuer.startswith(("https://", "http://")):
-        raise typer.BadParameter("expected a URL with https://, or http:// on loopback", param_hint="--issuer")
-    url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
-    try:
-        document = httpx2.get(url, timeout=timeout).raise_for_status().json()
-        found = str(document["jwks_uri"])
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        why = plain(str(error).partition("\n")[0] or type(error).__name__)
-        raise jwt.PyJWKClientConnectionError(f"{plain(url)}: {why}") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise jwt.PyJWKClientConnectionError(f"{plain(url)}: is not a discovery document") from None
-    if document.get("issuer") != issuer:
-        raise jwt.InvalidIssuerError("the discovery document has another issuer")
-    return found

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 
 DEPTH = os.environ.get("TOKENMINT_TEST_DEPTH", "usual")
 DEEP = DEPTH == "deep"
-EXAMPLES = {"quick": 10, "usual": 20, "deep": 1000}
+EXAMPLES = {"quick": 10, "usual": 20, "deep": 400}
 """Of each property."""
 
 

@@ -134,7 +134,7 @@ def judge(document: dict[str, Any], directory: Path) -> Settings | tuple[str, ..
     return made
 
 
-@settings(max_examples=depth(50, 1000))
+@settings(max_examples=depth(20, 400))
 @given(st.lists(st.tuples(st.sampled_from(PLACES), ODD, st.booleans()), min_size=1, max_size=4))
 def test_a_changed_document_is_judged(changes: list[tuple[tuple[Any, ...], Any, bool]]) -> None:
     document = copy.deepcopy(DOCUMENT)

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.both_ways import SMALL, BothWays, decoded, forget_memos, without_ids
+from tests.both_ways import SMALL, BothWays, decoded, forget_memos, patient_near_cache, without_ids
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, Serve
@@ -174,26 +174,27 @@ async def both_http_ways(
     """Run a service with OAuth and one principal, Ada, whom both ways know, and connect to it."""
     extra = f'\n[caches]\nprofiles = 100\n[oauth]\nenabled = true\ndrafts = ["{TRANSACTION_TOKENS}"]\n{SMALL}'
     exchange, add = TokenExchange.exchange, AuditStream.add
-    async with Serve(directory, redis_url, prefix, issuer, clock, entropy)(extra) as rig:
-        profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
-        profile.claims.update({"tenant": "engines"})
-        await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))
-        ways = BothWays(rig)
-        await ways.warm()
-        streams = await asyncio.open_connection(*place(rig.app.listen["http"]))
-        http = Http(ways, *streams)
+    with patient_near_cache():
+        async with Serve(directory, redis_url, prefix, issuer, clock, entropy)(extra) as rig:
+            profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
+            profile.claims.update({"tenant": "engines"})
+            await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))
+            ways = BothWays(rig)
+            await ways.warm()
+            streams = await asyncio.open_connection(*place(rig.app.listen["http"]))
+            http = Http(ways, *streams)
 
-        async def counted(self: TokenExchange, *given: Any) -> Any:
-            http.exchanged.append("full")
-            return await exchange(self, *given)
+            async def counted(self: TokenExchange, *given: Any) -> Any:
+                http.exchanged.append("full")
+                return await exchange(self, *given)
 
-        def noted(self: AuditStream, line: bytes) -> bool:
-            http.events.append(line)
-            return add(self, line)
+            def noted(self: AuditStream, line: bytes) -> bool:
+                http.events.append(line)
+                return add(self, line)
 
-        monkeypatch.setattr(TokenExchange, "exchange", counted)
-        monkeypatch.setattr(AuditStream, "add", noted)
-        try:
-            yield http
-        finally:
-            await hang_up(streams[1])
+            monkeypatch.setattr(TokenExchange, "exchange", counted)
+            monkeypatch.setattr(AuditStream, "add", noted)
+            try:
+                yield http
+            finally:
+                await hang_up(streams[1])

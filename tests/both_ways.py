@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from google.protobuf.message import DecodeError
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
@@ -28,6 +29,7 @@ from tokenmint.exchange.deciding import Written
 from tokenmint.model import profile as profile_model
 from tokenmint.model.drafts import IDENTITY_ASSERTION, STATUS_LIST, TRANSACTION_TOKENS
 from tokenmint.process.fast_way import FastWayInForce
+from tokenmint.profiles import near_cache
 from tokenmint.profiles.near_cache import HEARTBEAT, NearCache
 from tokenmint.profiles.near_entries import Entry
 from tokenmint.profiles.records import identity_key, profile_key
@@ -378,6 +380,14 @@ def spelled(event: dict[str, Any]) -> str:
     return json.dumps(without_ids(event))
 
 
+@contextmanager
+def patient_near_cache() -> Iterator[None]:
+    """Let the near cache bear a store that is silent: a busy machine is not what these tests are about."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near_cache, "HEARTBEAT", 60.0)
+        yield
+
+
 @asynccontextmanager
 async def both_ways(
     directory: Path,
@@ -391,10 +401,12 @@ async def both_ways(
     """Run a service with one principal, Ada, whom both ways know."""
     drafts = f'[oauth]\ndrafts = ["{IDENTITY_ASSERTION}", "{STATUS_LIST}", "{TRANSACTION_TOKENS}"]\n'
     cached = f"\n[caches]\nprofiles = 100\n{drafts}{SMALL}{SVIDS}{extra}"
-    async with Serve(directory, redis_url, prefix, issuer, clock, entropy)(cached, rsa=True) as rig:
-        profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
-        profile.claims.update({"tenant": "engines"})
-        await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))
-        ways = BothWays(rig)
-        await ways.warm()
-        yield ways
+    serve = Serve(directory, redis_url, prefix, issuer, clock, entropy)
+    with patient_near_cache():
+        async with serve(cached, rsa=True) as rig:
+            profile = Profile(principal="ada", identities=[Identity(provider="idp", subject="1842")], roles=["clerk"])
+            profile.claims.update({"tenant": "engines"})
+            await rig.profiles.CreateProfile(profiles_pb.CreateProfileRequest(profile=profile), **rig.auth("root"))
+            ways = BothWays(rig)
+            await ways.warm()
+            yield ways

@@ -77,7 +77,7 @@ class Guard:
         message = await context.read()
         if message is grpc.aio.EOF:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no message")
-        if message == b"hang":
+        if message in (b"hang", b"wait"):  # the fast way leaves a call here that came too late for it
             self.hangs.set()
             await asyncio.Event().wait()
         if message == b"fail":

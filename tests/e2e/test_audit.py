@@ -13,9 +13,11 @@ import grpc
 import httpx2
 import pytest
 from tests import plain_http
+from tests.conftest import PATIENT
 from tests.http2 import connected
 from tests.polling import pause
 from tests.rig import AUDIENCE, OPEN_AUDIENCE, Rig, Serve, person, refusal
+from tests.unconfirmed import confirm_nothing
 
 from tokenmint.admission import audit
 from tokenmint.base.errors import StoreUnavailable
@@ -23,7 +25,6 @@ from tokenmint.base.log_writer import CLOSED, LineWriter
 from tokenmint.envoy.v3 import external_authorization_pb2 as envoy
 from tokenmint.model.secret import Secret
 from tokenmint.process.audit import log_takes_events
-from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 from tokenmint.v1 import key_admin_service_pb2 as keys_pb
 from tokenmint.v1 import profile_admin_service_pb2 as profiles_pb
@@ -168,8 +169,8 @@ async def test_an_admin_action_that_can_not_be_recorded_is_not_done(rig: Rig, mo
 async def test_a_revocation_does_not_wait_until_its_record_is_confirmed(rig: Rig, redis_url: str) -> None:
     """A store may take a second to say that a record is on its disks. A leaked key does not sign for that long."""
     trail = rig.parts.audit
-    options = StoreOptions(read_timeout=10.0, write_timeout=0.2, min_replicas=1)  # of which there is none
-    store = await Store.open(redis_url, prefix=trail._store.prefix, options=options)
+    store = await Store.open(redis_url, prefix=trail._store.prefix, options=PATIENT)
+    confirm_nothing(store)
     trail._store, others = store, trail._store
     before = rig.parts.signing_keys.ring
     rotate = keys_pb.RotateSigningKeyRequest(algorithm="ES256", force=True)

@@ -10,11 +10,11 @@ from cryptography import x509
 from tests.fakes import FakeClock
 from tests.rig import AUDIENCE, HTTP_TLS, OPEN_AUDIENCE, Rig, Serve, person, refusal, write_tls
 from tests.tls import authority
+from tests.unconfirmed import confirm_nothing
 
 from tokenmint.base.errors import OutcomeUnknown
 from tokenmint.keys.types import KeyState
 from tokenmint.process.state import watch_state
-from tokenmint.storage.options import StoreOptions
 from tokenmint.v1 import token_exchange_service_pb2 as pb
 
 DAY = 86400.0
@@ -66,9 +66,7 @@ async def test_the_age_of_providers_keys_and_the_failure_to_fetch_them_are_shown
     assert after[of_idp["trusted_seconds"]] == pytest.approx(DAY - after[age], abs=1)
 
 
-async def test_operations_of_the_store_are_timed_and_their_failures_counted(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_operations_of_the_store_are_timed_and_their_failures_counted(rig: Rig) -> None:
     before = await shown(rig)
     assert before["tokenmint_store_confirms_writes"] == 1
     assert before['tokenmint_store_errors_total{reason="OUTCOME_UNKNOWN"}'] == 0
@@ -80,7 +78,7 @@ async def test_operations_of_the_store_are_timed_and_their_failures_counted(
             name = f'tokenmint_store_seconds_{part}{{operation="{operation}"}}'
             assert after[name] > before[name]
     store = rig.parts.store
-    monkeypatch.setattr(store._writes, "_options", StoreOptions(min_replicas=1, write_timeout=0.5))
+    confirm_nothing(store)
     with pytest.raises(OutcomeUnknown):
         await store.count("a-number", 1)
     failed = await shown(rig)

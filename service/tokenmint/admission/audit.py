@@ -39,6 +39,7 @@ ADMIN: Final = "audit:admin"
 PAUSE: Final = 0.2  # seconds between batches
 RETRY: Final = 1.0  # seconds at most between attempts to reach the stream again
 SUMMARY: Final = 10.0  # seconds between summaries of the refusals beyond the budget
+CLOSING: Final = 1.0  # seconds for the last batches while the process stops
 TIDYING: Final = 60.0  # seconds between looks for outdated events in shards that are not in use
 
 Event = Mapping[str, object]
@@ -223,7 +224,7 @@ class AuditTrail:
         """Write the remaining events to the streams, within a second. A shard that hangs leaves time for others."""
         self._summarise()
         try:
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(CLOSING):
                 await self.flush(longest=LAST_ATTEMPT)
         except Exception:  # noqa: BLE001  # no failure may keep the service from ending
             log.warning("audit events are in the log alone", count=len(self._exchanges) + len(self._admin))

@@ -28,6 +28,7 @@ from tokenmint.storage.server_log import ServerLog
 
 START_LIMIT = 20.0  # seconds; loading a large append-only file takes a while
 STOP_LIMIT = 10.0  # seconds after which the server is killed; its file is synced at every write anyway
+ANSWER_LIMIT = 10.0  # seconds that a busy server has for its answer
 LOCK_LIMIT = 5.0  # seconds to wait for a predecessor that is being stopped
 LOG_INTERVAL: Final = 60.0  # seconds between looks at the size of the server's log
 _POLL = 0.02  # seconds between polls of another process
@@ -155,9 +156,14 @@ class EmbeddedServer:
         return f"unix://{path}"
 
     def running_url(self) -> str | None:
-        """Return the URL of a server that another process runs on this directory; None if none answers."""
+        """Return the URL of a server that another process runs on this directory; None if none answers.
+
+        One that is busy or paused gets seconds for that. One that has ended costs none.
+        """
         path = self.directory / "server.sock"
-        return f"unix://{path}" if len(os.fsencode(path)) <= _MAX_SOCKET_PATH and _answers(path) else None
+        if len(os.fsencode(path)) > _MAX_SOCKET_PATH or not _answers(path, within=ANSWER_LIMIT):
+            return None
+        return f"unix://{path}"
 
     @property
     def pid(self) -> int | None:
@@ -311,7 +317,7 @@ class EmbeddedServer:
             process = self._process  # a stop in another thread sets it to None
             if process is None or process.poll() is not None:
                 break
-            if _answers(path):
+            if _answers(path, within=1.0):
                 return
             time.sleep(_POLL)
         raise ConfigurationError(
@@ -319,9 +325,9 @@ class EmbeddedServer:
         )
 
 
-def _answers(path: Path) -> bool:
+def _answers(path: Path, *, within: float) -> bool:
     with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1.0)
+        probe.settimeout(within)
         probe.connect(str(path))
         probe.sendall(b"PING\r\n")
         return probe.recv(16).startswith(b"+PONG")

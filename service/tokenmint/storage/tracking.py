@@ -7,7 +7,7 @@ name, or each primary of a Cluster.
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Final
@@ -15,6 +15,7 @@ from typing import Any, Final
 import redis.asyncio as driver
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 from tokenmint.base.errors import StoreUnavailable
 from tokenmint.base.tasks import end
@@ -24,6 +25,7 @@ from tokenmint.storage.server import Server, place_of
 from tokenmint.storage.slots import Slots, own_slots
 from tokenmint.storage.urls import StoreUrl
 
+QUESTIONS: Final = 0.25  # seconds between questions to a server that reports: it may have nothing to report
 LOOK: Final = 0.5  # seconds between looks at a Cluster's primaries, and before a lost one is tried again
 LONGEST_PAUSE: Final = 5.0  # seconds to which that grows for one that stays away
 _WAITING: Final = 100  # reports that wait for the reader
@@ -79,11 +81,12 @@ class Tracking:
 
         async def ask() -> None:
             # After a loss the driver would open another connection, which nobody would close, and which would report no
-            # changes.
-            while connection.is_connected:
-                asked.append(loop.time())
-                await connection.send_command(*question)
-                await asyncio.sleep(self.heartbeat / 4)
+            # changes. The reader tells of the loss.
+            with suppress(RedisError, OSError, TimeoutError):
+                while connection.is_connected:
+                    asked.append(loop.time())
+                    await connection.send_command(*question)
+                    await asyncio.sleep(QUESTIONS)
 
         command = ["CLIENT", "TRACKING", "ON", "BCAST"]
         for prefix in self.prefixes:

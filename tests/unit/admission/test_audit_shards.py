@@ -11,7 +11,7 @@ from tests.fakes import FakeClock
 from tokenmint.admission import audit, audit_pages
 from tokenmint.admission.audit import EXCHANGE_SHARDS, AuditLimits, AuditTrail
 from tokenmint.admission.audit_reading import Query, RefusalCounts, events
-from tokenmint.admission.audit_stream import BATCH, DROPPED_AT_ONCE, LONGEST_REST, REST, ROUNDS
+from tokenmint.admission.audit_stream import BATCH, DROPPED_AT_ONCE, LAST_ATTEMPT, LONGEST_REST, REST, ROUNDS
 from tokenmint.base.errors import AuditUnavailable, CorruptRecord, OutcomeUnknown, StoreUnavailable
 from tokenmint.storage import merging, shards, streams
 from tokenmint.storage.redis import Store
@@ -191,6 +191,9 @@ async def test_a_shard_that_hangs_while_a_process_stops_leaves_time_for_others(
     store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time-out of a write is longer than the time in which a process stops."""
+    assert 2 * LAST_ATTEMPT < audit.CLOSING
+    monkeypatch.setattr(audit, "LAST_ATTEMPT", 3.0)  # a shard that works has more of it on a busy machine
+    monkeypatch.setattr(audit, "CLOSING", 40.0)
     trail = trail_of(store, clock, 3)
     keys = shards.in_use(audit.EXCHANGES, 3)
     append = store.append

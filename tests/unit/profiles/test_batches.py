@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import PATIENT
 from tests.fakes import FakeClock, FakeEntropy
+from tests.unconfirmed import confirm_nothing
 from tests.unit.profiles.persons import Persons, persons
 
 from tokenmint.base.errors import AlreadyExists, OutcomeUnknown, TokenmintError, WrongState
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.profiles.records import identity_key, profile_key
-from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.reading import Answer
 from tokenmint.storage.redis import Change, Store
 from tokenmint.storage.server import Server
@@ -112,8 +112,8 @@ async def test_simultaneous_batches_come_to_one_owner_of_each_identity(people: P
 async def test_what_was_written_before_is_not_acknowledged_without_a_confirmation(
     redis_url: str, redis_prefix: str, clock: FakeClock, entropy: FakeEntropy, people: Persons
 ) -> None:
-    options = StoreOptions(min_replicas=1, read_timeout=10.0, write_timeout=1.0)
-    store = await Store.open(redis_url, prefix=redis_prefix, options=options)
+    store = await Store.open(redis_url, prefix=redis_prefix, options=PATIENT)
+    confirm_nothing(store)
     needing_a_replica = persons(store, clock, entropy)
     for _ in range(2):  # the second time nothing has to be written any more
         with pytest.raises(OutcomeUnknown):

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 from tests.fakes import FakeClock, FakeEntropy
+from tests.unconfirmed import confirm_nothing
 from tests.unit.profiles.persons import Persons, persons
 
 from tokenmint.base.errors import OutcomeUnknown
@@ -17,7 +18,6 @@ from tokenmint.model.policy import Binding
 from tokenmint.model.profile import Identity, Profile
 from tokenmint.revocation.entries import Kind
 from tokenmint.revocation.log import Reach, RevocationLog
-from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 
 ADA, OTHER = Identity("idp", "1842"), Identity("google", "7")
@@ -62,19 +62,13 @@ async def changes(store: Store) -> int:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_a_repeated_change_writes_and_is_confirmed(
-    people: Persons, redis_url: str, redis_prefix: str, clock: FakeClock, entropy: FakeEntropy, name: str
-) -> None:
+async def test_a_repeated_change_writes_and_is_confirmed(people: Persons, name: str) -> None:
     await people.profiles.create(Profile("ada", (ADA,)))
     await people.erasures.mark("zoe", [])  # makes the key
     await CHANGES[name](people)
     before = await changes(people.store)
     await CHANGES[name](people)
     assert await changes(people.store) > before
-    options = StoreOptions(min_replicas=1, read_timeout=10.0, write_timeout=0.5)  # of which there is none
-    store = await Store.open(redis_url, prefix=redis_prefix, options=options)
-    try:
-        with pytest.raises(OutcomeUnknown):
-            await CHANGES[name](persons(store, clock, entropy))
-    finally:
-        await store.close()
+    confirm_nothing(people.store)
+    with pytest.raises(OutcomeUnknown):
+        await CHANGES[name](people)

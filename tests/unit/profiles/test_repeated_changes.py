@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.fakes import FakeClock
+from tests.unconfirmed import confirm_nothing
 
 from tokenmint.base.errors import OutcomeUnknown, RevocationsFull
 from tokenmint.model.profile import Identity, Profile
@@ -12,7 +13,6 @@ from tokenmint.profiles.near_cache import NearCache
 from tokenmint.profiles.records import PREFIXES
 from tokenmint.profiles.store import ProfileStore
 from tokenmint.revocation.log import KEY, Reach, RevocationLog
-from tokenmint.storage.options import StoreOptions
 from tokenmint.storage.redis import Store
 
 ADA = Identity("idp", "1842")
@@ -57,16 +57,14 @@ async def test_verifiers_are_told_by_the_repetition_after_the_log_was_full(
 
 @pytest.mark.parametrize("change", [*ENDING, *OTHERS])
 async def test_a_repetition_is_not_acknowledged_without_a_confirmation(
-    redis_url: str, redis_prefix: str, store: Store, clock: FakeClock, change: str
+    store: Store, clock: FakeClock, change: str
 ) -> None:
-    await parts(store, clock, None)[0].create(Profile("ada", (ADA,)))
-    options = StoreOptions(min_replicas=1, read_timeout=10.0, write_timeout=0.1)
-    unconfirmed = await Store.open(redis_url, prefix=redis_prefix, options=options)
-    profiles, batches = parts(unconfirmed, clock, None)
+    profiles, batches = parts(store, clock, None)
+    await profiles.create(Profile("ada", (ADA,)))
+    confirm_nothing(store)
     for _ in range(3):
         with pytest.raises(OutcomeUnknown):
             await {**ENDING, **OTHERS}[change](profiles, batches)
-    await unconfirmed.close()
 
 
 async def test_a_repetition_long_after_tells_nobody(store: Store, clock: FakeClock) -> None:

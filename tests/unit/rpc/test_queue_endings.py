@@ -245,7 +245,7 @@ async def test_a_fetch_that_is_cancelled_elsewhere_leaves_its_calls_to_their_han
             raise asyncio.CancelledError
 
         guard.fast.fetch = fetch  # type: ignore[method-assign,assignment]
-        assert await channel.unary_unary(FAST)(b"wait", timeout=20) == b"slowly: wait"
+        assert await channel.unary_unary(FAST)(b"want", timeout=20) == b"slowly: want"
     assert guard.capacity.in_flight == 0
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.both_ways import SMALL, BothWays, decoded, forget_memos, patient_near_cache, without_ids
+from tests.both_ways import SMALL, BothWays, forget_memos, patient_near_cache
+from tests.comparable import decoded, without_ids
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, Serve

@@ -7,7 +7,6 @@ In batches (``BothWays.batch``) a request has three targets: the one in the midd
 """
 
 import asyncio
-import base64
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -18,6 +17,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import DecodeError
+from tests.comparable import decoded, spelled, told
 from tests.fakes import FakeClock, FakeEntropy
 from tests.issuer import Issuer
 from tests.rig import AUDIENCE, Rig, Serve
@@ -352,32 +352,6 @@ class BothWays:
         now = {name: value - counted.get(name, 0) for name, value in self._counted().items()}
         spent = {key: left - self.rig.parts.limiter._lots[key].left for key, left in lots.items()}
         return Outcome(answers, [json.loads(line) for line in waiting], {k: v for k, v in now.items() if v}, spent)
-
-
-def decoded(token: str) -> list[Any]:
-    """The header and the claims of a JWT."""
-    return [json.loads(base64.urlsafe_b64decode(part + "==")) for part in token.split(".")[:2]]
-
-
-def told(answer: pb.ExchangeTokenResponse) -> dict[str, Any]:
-    """The members of an answer that do not differ from token to token."""
-    header, claims = decoded(answer.token)
-    assert claims.pop("jti") == answer.token_id
-    copy = pb.ExchangeTokenResponse()
-    copy.CopyFrom(answer)
-    copy.token = copy.token_id = ""
-    return {"header": header, "claims": claims, "answer": copy.SerializeToString(deterministic=True)}
-
-
-def without_ids(event: dict[str, Any]) -> dict[str, Any]:
-    """An audit event without what is drawn anew for each token."""
-    minted = [{name: value for name, value in one.items() if name != "jti"} for one in event.get("minted", [])]
-    return event | {"minted": minted}
-
-
-def spelled(event: dict[str, Any]) -> str:
-    """The same as JSON: the order of its fields counts."""
-    return json.dumps(without_ids(event))
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import Any
 
 import grpc
 from google.protobuf import text_format
-from tests.both_ways import BothWays, decoded
+from tests.both_ways import BothWays
+from tests.comparable import decoded
 from tests.rig import AUDIENCE, LEGACY_AUDIENCE, Rig
 
 from tokenmint.admission import access

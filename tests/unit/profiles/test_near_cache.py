@@ -51,7 +51,10 @@ def place(store: Store) -> str:
 
 
 @pytest.fixture
-async def cache(store: Store, clock: FakeClock, background: Background) -> NearCache:
+async def cache(store: Store, clock: FakeClock, background: Background, monkeypatch: pytest.MonkeyPatch) -> NearCache:
+    """A cache that follows changes. Its connection bears a silence of the store: the machine may be busy."""
+    track = store.track
+    monkeypatch.setattr(store, "track", lambda prefixes, _: track(prefixes, 60.0))
     made = NearCache(store, ("profile:",), 100 * PROFILE, clock)
     made.follow(background)
     await until(lambda: made.live)

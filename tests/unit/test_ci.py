@@ -1,7 +1,9 @@
 """`.ci/run`, with a `make` that fails where the test says so: a job that fails ends no other."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -19,7 +21,7 @@ INSTALLER = """\
 #!/bin/sh
 echo "$@" >> "$INSTALLED"
 """
-TOOLS = ("bash", "env", "sh", "dirname", "cat")
+TOOLS = ("bash", "env", "sh", "dirname", "cat", "mktemp", "tee", "grep", "cut", "tail", "rm", "sleep")
 """The programs of the machine that the script and the fakes need. It finds no other one."""
 SCRIPT = (ROOT / ".ci" / "run").read_text()
 
@@ -84,6 +86,27 @@ def test_a_job_that_fails_ends_no_other_and_fails_the_whole(clone: Path) -> None
     status, text, made = ci(clone, "demo", "check", "test", broken="demo check")
     assert (status, made) == (1, ["setup", "demo", "check", "test"])
     assert rows(text) == {"demo": "FAILED", "check": "FAILED", "test": "passed", "all": "FAILED"}
+
+
+def test_the_names_of_tests_that_failed_come_before_the_table(clone: Path) -> None:
+    told = "echo 'E  a value'; echo FAILED a.py::b - $1; echo more; exit 1"
+    write(clone / "bin", "make", MAKE + f'[ "$1" = setup ] || {{ {told}; }}\n')
+    _, text, _ = ci(clone, "check", "demo")
+    names = text[text.index("The last lines") : text.index("job  ")]
+    assert names.split("\n")[1:] == ["", "check:", "FAILED a.py::b - check", "demo:", "FAILED a.py::b - demo", "", ""]
+
+
+def test_a_program_that_a_job_has_left_behind_does_not_hold_the_others(clone: Path) -> None:
+    """It has the job's output, which is read until nobody has it any more."""
+    pid = clone / "pid"
+    write(clone / "bin", "make", MAKE + f'[ "$1" != check ] || {{ sleep 600 & echo $! >> {pid}; }}\n')
+    try:
+        status, text, made = ci(clone, "check", "demo")
+    finally:
+        for one in lines(pid):
+            os.kill(int(one), signal.SIGKILL)
+    assert (status, made, rows(text)["all"]) == (0, ["setup", "check", "demo"], "passed")
+    assert len(lines(pid)) == 1
 
 
 def test_a_job_of_two_commands_runs_both_and_ends_with_the_first_that_fails(clone: Path) -> None:
